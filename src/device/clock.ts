@@ -1,0 +1,18 @@
+/** A pending call of `Clock.after`. */
+export interface Timer {
+  cancel(): void;
+}
+
+/** Time is given, not taken, so that tests can run it. Milliseconds; `nowMs` is monotonic and has no epoch. */
+export interface Clock {
+  nowMs(): number;
+  after(delayMs: number, run: () => void): Timer;
+}
+
+export const systemClock: Clock = {
+  nowMs: () => performance.now(),
+  after(delayMs, run) {
+    const handle = setTimeout(run, delayMs);
+    return { cancel: () => clearTimeout(handle) };
+  },
+};
