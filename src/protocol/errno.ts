@@ -96,7 +96,11 @@ const FREEBSD = {
 export type ErrnoName = keyof typeof FREEBSD;
 
 /** Names that Node or Linux use for what FreeBSD calls otherwise. */
-const ALIASES: Readonly<Record<string, ErrnoName>> = { ENOTSUP: 'EOPNOTSUPP', ENODATA: 'ENOATTR', ETIME: 'ETIMEDOUT' };
+const ALIASES: Readonly<Record<string, ErrnoName>> = {
+  ENOTSUP: 'EOPNOTSUPP',
+  ENODATA: 'ENOATTR',
+  ETIME: 'ETIMEDOUT',
+};
 
 const NAMES = new Map<number, ErrnoName>(
   (Object.keys(FREEBSD) as ErrnoName[]).map((name) => [FREEBSD[name], name]),

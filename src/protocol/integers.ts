@@ -3,7 +3,8 @@ import { ProtocolError } from './errors.js';
 /** Reads an unsigned big-endian 64-bit field. Throws ProtocolError from 2^53 on, where numbers are no longer exact. */
 export function readU64(bytes: Buffer, at: number, field: string): number {
   const high = bytes.readUInt32BE(at);
-  if (high > 0x1f_ffff) throw new ProtocolError('PROTOCOL_RANGE', `${field} is 2^53 or more; no disk is that large`);
+  if (high > 0x1f_ffff)
+    throw new ProtocolError('PROTOCOL_RANGE', `${field} is 2^53 or more; no disk is that large`);
   return high * 2 ** 32 + bytes.readUInt32BE(at + 4);
 }
 
