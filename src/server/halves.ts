@@ -10,6 +10,8 @@ export interface Peer {
   readonly port: number;
   /** Subject common name of a verified client certificate; null without TLS or without a certificate. */
   readonly certificateName: string | null;
+  /** All names of that certificate that an export line may use: the common name and the DNS alternative names. */
+  readonly certificateNames: readonly string[];
 }
 
 /** What a client asked for in its initial packet, after the exports have allowed it. */
