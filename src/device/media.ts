@@ -60,7 +60,10 @@ export async function probeMedia(
     }
     if (kind === 'file') return fileInfo(path, opened, await isWriteRefused(path));
     const size = await diskSize(path, handle.fd, opened, sources, platform);
-    const isReadOnly = (await isDiskReadOnly(opened, sources)) || (await isWriteRefused(path));
+    const isDiskReadOnly = await saysReadOnly(opened, sources);
+    // Linux opens a read-only disk for writing and fails each write later.
+    if (isDiskReadOnly && access !== 'ro') throw openError(path, 'EROFS', "can't be opened for writing");
+    const isReadOnly = isDiskReadOnly || (await isWriteRefused(path));
     return { kind, ...checkedSize(path, size), isReadOnly, identity: `disk ${opened.rdev.toString()}` };
   } finally {
     await handle.close();
@@ -138,7 +141,7 @@ async function diskSize(
   }
 }
 
-async function isDiskReadOnly(stat: BigIntStats, sources: DiskSources): Promise<boolean> {
+async function saysReadOnly(stat: BigIntStats, sources: DiskSources): Promise<boolean> {
   return (await readSysfs(`${sysfsFolder(Number(stat.rdev), sources.sysFolder)}/ro`)) === '1';
 }
 
