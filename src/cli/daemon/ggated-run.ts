@@ -1,0 +1,45 @@
+import { systemClock } from '../../device/clock.js';
+import type { GgatedOptions } from '../ggated-options.js';
+import { createLineLog } from './log.js';
+import { runDaemon } from './run.js';
+import { Syslog } from './syslog.js';
+
+/** The last lines' time to reach syslog when the daemon ends. */
+const SYSLOG_CLOSE_MS = 1_000;
+
+/**
+ * The daemon behind `ggated`. Calls `ready` when clients can connect and the pid file is written; resolves when it was
+ * told to stop. Throws CommandError and its like if it can't start.
+ */
+export async function runGgated(
+  options: GgatedOptions,
+  ready: () => Promise<void> | undefined,
+): Promise<void> {
+  // FreeBSD's service(8) looks for this name behind the pid in the pid file; without it that is 'node'.
+  process.title = 'ggated';
+  const { exportsFile, verbose, ...rest } = options;
+  const settings = {
+    ...rest,
+    exports: { kind: 'file', path: exportsFile },
+    tls: null,
+    isShared: false,
+    diskTimeoutMs: null,
+  } as const;
+  if (verbose) {
+    process.stdout.on('error', () => undefined); // whoever read it may go away; the sessions must not notice
+    const log = createLineLog((level, text) => process.stdout.write(`${level}: ${text}\n`));
+    await runDaemon(settings, {
+      log,
+      clock: systemClock,
+      closeLog: async () => await Promise.resolve(),
+      ready,
+    });
+    return;
+  }
+  const syslog = new Syslog(`ggated[${process.pid}]`, systemClock);
+  const log = createLineLog((level, text) => {
+    if (level !== 'debug') syslog.write(level, text);
+  });
+  const closeLog = async (): Promise<void> => await syslog.close(SYSLOG_CLOSE_MS);
+  await runDaemon(settings, { log, clock: systemClock, closeLog, ready });
+}

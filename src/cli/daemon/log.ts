@@ -1,0 +1,92 @@
+import { pino } from 'pino';
+import { prettyFactory } from 'pino-pretty';
+import type { ServerLog } from '../../server/server-log.js';
+
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+type SpokenLevel = Exclude<LogLevel, 'silent'>;
+type LogCall = ServerLog['info'];
+
+/** What the daemon and its server write their log to: fields first, message second. A pino logger is one. */
+export interface DaemonLog extends ServerLog {
+  readonly fatal: LogCall;
+}
+
+/** The part of a stream that a log needs. */
+export interface TextOutput {
+  write(text: string): unknown;
+}
+
+/** The log of `ggmirror serve`: a JSON line an event, or something for people where a person is looking. */
+export function createServeLog(options: {
+  readonly output: TextOutput;
+  readonly isTerminal: boolean;
+  readonly level: LogLevel;
+}): DaemonLog {
+  const { output, isTerminal, level } = options;
+  const settings = { level, base: isTerminal ? null : { pid: process.pid } };
+  if (!isTerminal) return pino({ ...settings, timestamp: pino.stdTimeFunctions.isoTime }, lines(output));
+  // The factory formats on the spot. pino-pretty's stream would do it later, and lose the lines before an exit.
+  const pretty = prettyFactory({
+    colorize: true,
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss',
+    messageFormat: (entry, key) => printable(String(entry[key])),
+  });
+  return pino(settings, lines({ write: (line) => output.write(pretty(line)) }));
+}
+
+/** What ggated calls our levels; LOG_CRIT has no user there and is an error too. */
+export type GgatedLevel = 'error' | 'warning' | 'info' | 'debug';
+
+const GGATED_LEVELS = {
+  debug: 'debug',
+  info: 'info',
+  warn: 'warning',
+  error: 'error',
+  fatal: 'error',
+} as const satisfies Record<SpokenLevel, GgatedLevel>;
+
+/** A log that gives each event to `write` as one line of printable text: the message, then the fields as `key=value`. */
+export function createLineLog(write: (level: GgatedLevel, text: string) => void): DaemonLog {
+  const call =
+    (level: SpokenLevel): LogCall =>
+    (fields, message) =>
+      write(GGATED_LEVELS[level], renderLine(fields, message));
+  return {
+    debug: call('debug'),
+    info: call('info'),
+    warn: call('warn'),
+    error: call('error'),
+    fatal: call('fatal'),
+  };
+}
+
+/** `attached (peer=192.168.1.100 path="/root/my image" bytes=512)`, without a line break whatever the fields hold. */
+export function renderLine(fields: object, message: string): string {
+  const pairs = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]: [string, unknown]) => `${key}=${renderValue(value)}`);
+  const text = pairs.length === 0 ? message : `${message} (${pairs.join(' ')})`;
+  return printable(text);
+}
+
+function renderValue(value: unknown): string {
+  if (value instanceof Error) return JSON.stringify(value.message);
+  if (typeof value === 'string' && /^[^\s"()=]+$/.test(value)) return value;
+  return JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? String(part) : part));
+}
+
+/** Paths come from the network, so they could hold line breaks and terminal commands. */
+function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  );
+}
+
+const lines = (output: TextOutput): { write(line: string): void } => ({
+  write(line) {
+    output.write(line);
+  },
+});
