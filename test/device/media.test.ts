@@ -62,11 +62,7 @@ describe('probing a file', () => {
     symlinkSync(path, scratch.path('link.img'));
     linkSync(path, scratch.path('hard.img'));
     const { identity } = await probeMedia(path, 'ro');
-    for (const name of [
-      'link.img',
-      'hard.img',
-      './../' + scratch.folder.split('/').slice(-1)[0] + '/a.img',
-    ]) {
+    for (const name of ['link.img', 'hard.img', `./../${basename(scratch.folder)}/a.img`]) {
       expect((await probeMedia(`${scratch.folder}/${name}`, 'rw')).identity).toBe(identity);
     }
     expect((await probeMedia(image('b.img', 512), 'ro')).identity).not.toBe(identity);

@@ -1,0 +1,105 @@
+import { assert } from '../../protocol/errors.js';
+import { REGION_SIZE_BYTES, isAligned, isInside, type ByteRange } from '../../protocol/geometry.js';
+import {
+  DeviceError,
+  type BlockDevice,
+  type BlockIo,
+  type BlockOp,
+  type Capabilities,
+} from '../block-device.js';
+import { assertStartable } from '../check-io.js';
+
+export interface SliceOptions {
+  readonly name?: string;
+  /** Whether close() of the slice closes the device under it too. True if left out. */
+  readonly closesParent?: boolean;
+}
+
+/**
+ * A part of another device as a device of its own. `range` is in whole sectors of the parent. The slice can do what the
+ * parent can; checksums only where its regions are regions of the parent.
+ */
+export function slice(parent: BlockDevice, range: ByteRange, options: SliceOptions = {}): BlockDevice {
+  assert(isInside(range, parent.mediaSizeBytes), `${parent.name}: a slice outside the device`);
+  assert(isAligned(range, parent.sectorSizeBytes), `${parent.name}: a slice of parts of sectors`);
+  return new SliceDevice(parent, range, options);
+}
+
+class SliceDevice implements BlockDevice {
+  readonly name: string;
+  readonly mediaSizeBytes: number;
+  readonly sectorSizeBytes: number;
+  readonly can: Capabilities;
+  readonly #offsetBytes: number;
+  readonly #closesParent: boolean;
+  #inFlight = 0;
+  #closing: Promise<void> | null = null;
+  #whenIdle: (() => void) | null = null;
+
+  constructor(
+    private readonly parent: BlockDevice,
+    range: ByteRange,
+    options: SliceOptions,
+  ) {
+    const endBytes = range.offsetBytes + range.lengthBytes;
+    this.name = options.name ?? `${parent.name} [${range.offsetBytes}, ${endBytes})`;
+    this.mediaSizeBytes = range.lengthBytes;
+    this.sectorSizeBytes = parent.sectorSizeBytes;
+    this.#offsetBytes = range.offsetBytes;
+    this.#closesParent = options.closesParent ?? true;
+    const endsWithRegion = endBytes % REGION_SIZE_BYTES === 0 || endBytes === parent.mediaSizeBytes;
+    const hasRegions = range.offsetBytes % REGION_SIZE_BYTES === 0 && endsWithRegion;
+    this.can = { ...parent.can, checksum: parent.can.checksum && hasRegions };
+  }
+
+  start(io: BlockIo): void {
+    assertStartable(this, io);
+    if (this.#closing !== null) {
+      queueMicrotask(() => io.done(new DeviceError('DEVICE_CLOSED', 'EBADF', `${this.name} is closed`)));
+      return;
+    }
+    this.#inFlight += 1;
+    this.parent.start(new SlicedIo(io, this.#offsetBytes, this.#finished));
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#closeWhenIdle();
+    return this.#closing;
+  }
+
+  readonly #finished = (): void => {
+    this.#inFlight -= 1;
+    if (this.#inFlight === 0) this.#whenIdle?.();
+  };
+
+  async #closeWhenIdle(): Promise<void> {
+    if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
+    if (this.#closesParent) await this.parent.close();
+  }
+}
+
+/** A request as the parent sees it. */
+class SlicedIo implements BlockIo {
+  readonly op: BlockOp;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly buffer: Buffer | null;
+  readonly bufferAt: number;
+
+  constructor(
+    private readonly io: BlockIo,
+    sliceOffsetBytes: number,
+    private readonly finished: () => void,
+  ) {
+    this.op = io.op;
+    this.offsetBytes = io.op === 'flush' ? 0 : io.offsetBytes + sliceOffsetBytes;
+    this.lengthBytes = io.lengthBytes;
+    this.buffer = io.buffer;
+    this.bufferAt = io.bufferAt;
+  }
+
+  done(error: DeviceError | null): void {
+    this.finished();
+    this.io.done(error);
+  }
+}
