@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { CapabilityPacket } from '../protocol/capabilities.js';
+import type { CapabilityPacket, Features } from '../protocol/capabilities.js';
 import type { ErrnoName } from '../protocol/errno.js';
 import type { AccessMode, Half } from '../protocol/handshake.js';
 
@@ -39,6 +39,12 @@ export interface PairedHalves {
   /** What the first half was told; the session refuses to start with anything else. */
   readonly mediaSizeBytes: number;
   readonly sectorSizeBytes: number;
+  /** In force for this session, as the capability packet in `welcome` says; none without a hello. */
+  readonly features: Features;
+  /** A client with keep-alive lets us hear something this often; 0 without. */
+  readonly keepAliveMs: number;
+  /** What the session host sends on the last half when the session can begin: initial and capability packet. */
+  readonly welcome: Buffer;
 }
 
 /** Starts sessions and knows those that run. */

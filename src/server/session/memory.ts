@@ -1,0 +1,215 @@
+import { HEADER, REQUEST_BYTES_MAX } from '../../protocol/request.js';
+
+/**
+ * What the engine's thread is doing. It moves itself by compare-and-exchange; the watchdog may put `halted` in place of
+ * `reading` (to stop a session) or of `disk` (when the disk hangs), and the engine's next move then fails and parks it.
+ */
+export const PHASE = { reading: 0, working: 1, disk: 2, sending: 3, halted: 4 } as const;
+export type Phase = (typeof PHASE)[keyof typeof PHASE];
+
+const WORD = {
+  phase: 0,
+  moves: 1,
+  isParked: 2,
+  sendLock: 3,
+  at: 4,
+  have: 5,
+  outEnd: 6,
+  slow: 7,
+  isDirty: 8,
+  isStopping: 9,
+} as const;
+const WORD_COUNT = 16;
+
+const COUNTER = { skipBytes: 0, requests: 1, bytesRead: 2, bytesWritten: 3, errors: 4 } as const;
+const COUNTER_COUNT = 8;
+
+/** Answers are sent as soon as this much has gathered, so that the client works while the disk does (measured). */
+export const SEND_BYTES = 65_536;
+/** One read(2) takes at most this much unless a longer request is under way, for the same reason. */
+export const READ_BYTES = 65_536;
+
+const IN_BYTES = 2 * (REQUEST_BYTES_MAX + HEADER.sizeBytes) + READ_BYTES;
+const OUT_BYTES = SEND_BYTES + REQUEST_BYTES_MAX + HEADER.sizeBytes;
+
+/** The shared blocks, as they are handed to the engine's thread. */
+export interface SessionMemoryBlocks {
+  readonly words: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly input: SharedArrayBuffer;
+  readonly output: SharedArrayBuffer;
+}
+
+export interface Counters {
+  readonly requests: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly errors: number;
+}
+
+/**
+ * A session's state that its two threads share. Who may write: the engine, except while it is parked (then the
+ * watchdog); the send lock belongs to whoever holds it. Invariant: 0 <= at <= have <= input.length.
+ */
+export class SessionMemory {
+  readonly input: Buffer;
+  readonly output: Buffer;
+  readonly #words: Int32Array;
+  readonly #counters: Float64Array;
+
+  private constructor(readonly blocks: SessionMemoryBlocks) {
+    this.input = Buffer.from(blocks.input);
+    this.output = Buffer.from(blocks.output);
+    this.#words = new Int32Array(blocks.words);
+    this.#counters = new Float64Array(blocks.counters);
+  }
+
+  static create(): SessionMemory {
+    return new SessionMemory({
+      words: new SharedArrayBuffer(WORD_COUNT * Int32Array.BYTES_PER_ELEMENT),
+      counters: new SharedArrayBuffer(COUNTER_COUNT * Float64Array.BYTES_PER_ELEMENT),
+      input: new SharedArrayBuffer(IN_BYTES),
+      output: new SharedArrayBuffer(OUT_BYTES),
+    });
+  }
+
+  static from(blocks: SessionMemoryBlocks): SessionMemory {
+    return new SessionMemory(blocks);
+  }
+
+  get phase(): number {
+    return Atomics.load(this.#words, WORD.phase);
+  }
+
+  /** Counts the engine's moves (it wraps); one that stands still in `disk` means a disk that hangs. */
+  get moves(): number {
+    return Atomics.load(this.#words, WORD.moves);
+  }
+
+  /** False when the other thread was faster. */
+  move(from: Phase, to: Phase): boolean {
+    if (Atomics.compareExchange(this.#words, WORD.phase, from, to) !== from) return false;
+    this.#words[WORD.moves] = (this.#words[WORD.moves] ?? 0) + 1;
+    return true;
+  }
+
+  /** Engine: after a move that failed. Returns when the watchdog resumes it; most halts end with the process. */
+  park(): void {
+    Atomics.store(this.#words, WORD.isParked, 1);
+    while (this.phase === PHASE.halted) Atomics.wait(this.#words, WORD.phase, PHASE.halted);
+    Atomics.store(this.#words, WORD.isParked, 0);
+  }
+
+  /** Watchdog: the engine has left its system call and waits. */
+  get isParked(): boolean {
+    return Atomics.load(this.#words, WORD.isParked) === 1;
+  }
+
+  /** Watchdog, with the engine parked: lets it go on from what `at`, `have`, `outEnd` and `skipBytes` say. */
+  resume(): void {
+    Atomics.store(this.#words, WORD.phase, PHASE.working);
+    Atomics.notify(this.#words, WORD.phase);
+  }
+
+  /** Engine: waits for the lock. */
+  lockSend(): void {
+    while (!this.tryLockSend()) Atomics.wait(this.#words, WORD.sendLock, 1);
+  }
+
+  tryLockSend(): boolean {
+    return Atomics.compareExchange(this.#words, WORD.sendLock, 0, 1) === 0;
+  }
+
+  unlockSend(): void {
+    Atomics.store(this.#words, WORD.sendLock, 0);
+    Atomics.notify(this.#words, WORD.sendLock, 1);
+  }
+
+  /** Start of the request being served, in `input`. */
+  get at(): number {
+    return this.#words[WORD.at] ?? 0;
+  }
+  set at(value: number) {
+    this.#words[WORD.at] = value;
+  }
+
+  /** End of what has been received, in `input`. */
+  get have(): number {
+    return this.#words[WORD.have] ?? 0;
+  }
+  set have(value: number) {
+    this.#words[WORD.have] = value;
+  }
+
+  /** End of the finished answers that are not sent yet, in `output`. */
+  get outEnd(): number {
+    return this.#words[WORD.outEnd] ?? 0;
+  }
+  set outEnd(value: number) {
+    this.#words[WORD.outEnd] = value;
+  }
+
+  /** Payload of a refused write that is still to be thrown away; up to 4 GiB. */
+  get skipBytes(): number {
+    return this.#counters[COUNTER.skipBytes] ?? 0;
+  }
+  set skipBytes(value: number) {
+    this.#counters[COUNTER.skipBytes] = value;
+  }
+
+  /** Slow operations under way. Waits while there are `max`. */
+  takeSlow(max: number): void {
+    for (;;) {
+      const now = Atomics.load(this.#words, WORD.slow);
+      if (now < max) break;
+      Atomics.wait(this.#words, WORD.slow, now);
+    }
+    Atomics.add(this.#words, WORD.slow, 1);
+  }
+
+  releaseSlow(): void {
+    Atomics.sub(this.#words, WORD.slow, 1);
+    Atomics.notify(this.#words, WORD.slow);
+  }
+
+  get slow(): number {
+    return Atomics.load(this.#words, WORD.slow);
+  }
+
+  /** Watchdog: the engine is to end before its next read. Seen at once only by an engine that is not in a read. */
+  requestStop(): void {
+    Atomics.store(this.#words, WORD.isStopping, 1);
+  }
+
+  get isStopping(): boolean {
+    return Atomics.load(this.#words, WORD.isStopping) === 1;
+  }
+
+  /** Whether something was written since the last flush began. Set before the write's answer is sent. */
+  setDirty(): void {
+    this.#words[WORD.isDirty] = 1;
+  }
+
+  /** Returns the old value and clears it. */
+  takeDirty(): boolean {
+    return Atomics.exchange(this.#words, WORD.isDirty, 0) === 1;
+  }
+
+  count(bytesRead: number, bytesWritten: number, errors: number): void {
+    const counters = this.#counters;
+    counters[COUNTER.requests] = (counters[COUNTER.requests] ?? 0) + 1;
+    counters[COUNTER.bytesRead] = (counters[COUNTER.bytesRead] ?? 0) + bytesRead;
+    counters[COUNTER.bytesWritten] = (counters[COUNTER.bytesWritten] ?? 0) + bytesWritten;
+    counters[COUNTER.errors] = (counters[COUNTER.errors] ?? 0) + errors;
+  }
+
+  counters(): Counters {
+    const counters = this.#counters;
+    return {
+      requests: counters[COUNTER.requests] ?? 0,
+      bytesRead: counters[COUNTER.bytesRead] ?? 0,
+      bytesWritten: counters[COUNTER.bytesWritten] ?? 0,
+      errors: counters[COUNTER.errors] ?? 0,
+    };
+  }
+}

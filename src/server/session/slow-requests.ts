@@ -1,0 +1,135 @@
+import { DeviceError } from '../../device/block-device.js';
+import type { Clock, Timer } from '../../device/clock.js';
+import type { ErrnoName } from '../../protocol/errno.js';
+import { type ByteRange, regionCount } from '../../protocol/geometry.js';
+import { COMMAND, type RequestHeader, decodeHeader } from '../../protocol/request.js';
+import { encodeAnswer } from './answers.js';
+import type { SessionMemory } from './memory.js';
+
+/** What takes long, on the session's open file. Each rejects with DeviceError. */
+export interface SlowOperations {
+  flush(): Promise<void>;
+  trim(range: ByteRange): Promise<void>;
+  writeZeroes(range: ByteRange): Promise<void>;
+  /** Fills `into` with the region checksums of the range. */
+  checksum(range: ByteRange, into: Buffer): Promise<void>;
+}
+
+/** How many other than flushes run at once; each holds a thread of the pool for a while. */
+const RUNNING_MAX = 2;
+
+interface Pending {
+  readonly header: Buffer;
+  readonly request: RequestHeader;
+  readonly timer: Timer;
+  isAnswered: boolean;
+}
+
+/**
+ * Flushes and our own commands, done beside the engine so that they hold nothing up. Each is answered exactly once, at
+ * the latest when the disk's time is up.
+ *
+ * Flushes that arrive while one runs wait for the next one and share it: the running one may have begun before the
+ * writes that they are to cover.
+ */
+export class SlowRequests {
+  readonly #waiting: Pending[] = [];
+  #running = 0;
+  #flushWaiting: Pending[] = [];
+  #isFlushing = false;
+
+  constructor(
+    private readonly options: {
+      readonly memory: SessionMemory;
+      readonly operations: SlowOperations;
+      readonly answer: (bytes: Buffer) => void;
+      readonly failed: (request: RequestHeader, errno: ErrnoName, message: string) => void;
+      readonly clock: Clock;
+      readonly timeoutMs: number;
+    },
+  ) {}
+
+  /** A request that the engine has judged good. `header` is kept. */
+  accept(header: Buffer): void {
+    const request: RequestHeader = { command: 0, offsetBytes: 0, lengthBytes: 0 };
+    decodeHeader(header, 0, request);
+    const { clock, timeoutMs } = this.options;
+    const timer = clock.after(timeoutMs, () => {
+      this.#finish(
+        pending,
+        new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', `the disk is silent for ${timeoutMs / 1000} s`),
+      );
+    });
+    const pending: Pending = { header, request, timer, isAnswered: false };
+    // A READ or WRITE here is one of nothing: the flush of clients before FreeBSD 14.
+    if (request.command < COMMAND.writeZeroes) {
+      this.#flushWaiting.push(pending);
+      this.#flushNext();
+    } else {
+      this.#waiting.push(pending);
+      this.#runNext();
+    }
+  }
+
+  #flushNext(): void {
+    if (this.#isFlushing || this.#flushWaiting.length === 0) return;
+    const group = this.#flushWaiting;
+    this.#flushWaiting = [];
+    this.#isFlushing = true;
+    const { memory, operations } = this.options;
+    memory.takeDirty();
+    const end = (error: unknown): void => {
+      // What the failed flush should have covered is still not safe.
+      if (error !== null) memory.setDirty();
+      this.#isFlushing = false;
+      for (const pending of group) this.#finish(pending, error);
+      this.#flushNext();
+    };
+    operations.flush().then(() => end(null), end);
+  }
+
+  #runNext(): void {
+    while (this.#running < RUNNING_MAX) {
+      const pending = this.#waiting.shift();
+      if (pending === undefined) return;
+      if (pending.isAnswered) continue;
+      this.#running += 1;
+      const body = pending.request.command === COMMAND.checksum ? this.#checksumBody(pending.request) : null;
+      const end = (error: unknown): void => {
+        this.#running -= 1;
+        this.#finish(pending, error, body);
+        this.#runNext();
+      };
+      this.#run(pending.request, body).then(() => end(null), end);
+    }
+  }
+
+  #checksumBody(request: RequestHeader): Buffer {
+    return Buffer.alloc(regionCount(request.lengthBytes) * 4);
+  }
+
+  #run(request: RequestHeader, body: Buffer | null): Promise<void> {
+    const { memory, operations } = this.options;
+    const range = { offsetBytes: request.offsetBytes, lengthBytes: request.lengthBytes };
+    if (body !== null) return operations.checksum(range, body);
+    memory.setDirty();
+    return request.command === COMMAND.trim ? operations.trim(range) : operations.writeZeroes(range);
+  }
+
+  #finish(pending: Pending, error: unknown, body: Buffer | null = null): void {
+    if (pending.isAnswered) return;
+    pending.isAnswered = true;
+    pending.timer.cancel();
+    const { memory, answer, failed } = this.options;
+    if (error === null) answer(encodeAnswer(pending.header, null, body));
+    else {
+      const failure =
+        error instanceof DeviceError
+          ? error
+          : new DeviceError('DEVICE_IO', 'EIO', 'the disk failed', { cause: error });
+      answer(encodeAnswer(pending.header, failure.errno));
+      failed(pending.request, failure.errno, failure.message);
+    }
+    memory.releaseSlow();
+  }
+}

@@ -1,0 +1,85 @@
+import type { Clock, Timer } from '../../device/clock.js';
+import { PHASE, type SessionMemory } from './memory.js';
+import type { SessionEnd } from './messages.js';
+
+export interface WatchdogLimits {
+  /** A disk call that lasts longer counts as hung. */
+  readonly diskTimeoutMs: number;
+  /** Silence that ends a session with keep-alive; 0 for never. */
+  readonly silentMsMax: number;
+  /** Silence within a request; ggated's receive time-out (ggate protocol spec, section 1). */
+  readonly stuckMsMax: number;
+  /** How long a client may leave its answers untaken. */
+  readonly sendTimeoutMs: number;
+}
+
+export interface WatchdogActions {
+  diskHangs(silentMs: number): void;
+  end(reason: SessionEnd): void;
+}
+
+const TICK_MS = 500;
+
+/**
+ * Looks at the engine's phase from outside, for the engine itself sleeps in system calls. Time is counted in ticks of
+ * half a second, so every limit is kept to within one of them.
+ */
+export class Watchdog {
+  #timer: Timer | null = null;
+  #moves = -1;
+  #movedAtMs: number;
+
+  constructor(
+    private readonly memory: SessionMemory,
+    private readonly limits: WatchdogLimits,
+    private readonly actions: WatchdogActions,
+    private readonly clock: Clock,
+  ) {
+    this.#movedAtMs = clock.nowMs();
+    this.#arm();
+  }
+
+  /** How long the engine has been where it is; while it reads, how long the client has been silent. */
+  silentMs(): number {
+    const { moves } = this.memory;
+    if (moves !== this.#moves) {
+      this.#moves = moves;
+      this.#movedAtMs = this.clock.nowMs();
+    }
+    return this.clock.nowMs() - this.#movedAtMs;
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+
+  #arm(): void {
+    this.#timer = this.clock.after(TICK_MS, () => {
+      this.#arm();
+      this.#look();
+    });
+  }
+
+  #look(): void {
+    const { memory, limits, actions } = this;
+    const silentMs = this.silentMs();
+    const isPast = (limitMs: number): boolean => silentMs >= limitMs;
+    switch (memory.phase) {
+      case PHASE.disk:
+        if (isPast(limits.diskTimeoutMs)) actions.diskHangs(silentMs);
+        break;
+      case PHASE.reading: {
+        const isWithinRequest = memory.have > memory.at || memory.skipBytes > 0;
+        if (isWithinRequest && isPast(limits.stuckMsMax)) actions.end('stuck in a request');
+        else if (limits.silentMsMax > 0 && isPast(limits.silentMsMax)) actions.end('client silent');
+        break;
+      }
+      case PHASE.sending:
+        if (isPast(limits.sendTimeoutMs)) actions.end('client takes no answers');
+        break;
+      default:
+        break;
+    }
+  }
+}
