@@ -151,12 +151,12 @@ export class Load {
     }
     if (error !== null || version === UNKNOWN) return;
     this.totals.checkedBlocks += 1;
-    if (pattern.isIntact(slot.buffer, slot.blockIndex, version)) return;
+    if (pattern.isIntact(slot.memory, slot.blockIndex, version)) return;
     this.totals.mismatches += 1;
     if (this.totals.mismatchDetails.length >= DETAILS_MAX) return;
     this.totals.mismatchDetails.push(
       `block ${slot.blockIndex} at byte ${slot.offsetBytes}: expected version ${version}, ` +
-        `found ${pattern.describe(slot.buffer)}`,
+        `found ${pattern.describe(slot.memory)}`,
     );
   }
 
@@ -218,20 +218,19 @@ class LoadSlot implements BlockIo {
   blockIndex = 0;
   version = UNKNOWN;
   startedMs = 0;
+  /** `memory`, but null for a flush. */
+  buffer: Buffer | null = null;
 
   constructor(
     private readonly load: Load,
     readonly memory: Buffer,
-  ) {
-    this.buffer = memory;
-  }
-
-  buffer: Buffer;
+  ) {}
 
   become(op: BlockOp, offsetBytes: number, lengthBytes: number): void {
     this.op = op;
     this.offsetBytes = offsetBytes;
     this.lengthBytes = lengthBytes;
+    this.buffer = op === 'flush' ? null : this.memory;
   }
 
   done(error: DeviceError | null): void {

@@ -1,10 +1,5 @@
 import type { ByteRange } from '../../protocol/geometry.js';
-
-/**
- * Where a medium holds data: the first such range that ends after `fromBytes` (and it then starts at `fromBytes` at the
- * least), or null when nothing but zeros follow. Asked in place, never cached by its maker: writing changes the answer.
- */
-export type NextData = (fromBytes: number) => ByteRange | null;
+import type { Extents } from './extents.js';
 
 export interface WorkOptions {
   /** The part of the medium to walk. `offsetBytes` is a multiple of `chunkBytes`. */
@@ -12,8 +7,8 @@ export interface WorkOptions {
   readonly chunkBytes: number;
   /** Longest hole handed out as one piece, a multiple of `chunkBytes`. */
   readonly holeBytesMax: number;
-  /** Null where nothing is known about holes: all of it counts as data. */
-  readonly nextData: NextData | null;
+  /** Where the medium holds data. */
+  readonly extents: Extents;
 }
 
 /**
@@ -34,7 +29,6 @@ export class WorkList {
   constructor(private readonly options: WorkOptions) {
     this.positionBytes = options.range.offsetBytes;
     this.#endBytes = options.range.offsetBytes + options.range.lengthBytes;
-    if (options.nextData === null) this.#dataEndBytes = this.#endBytes;
   }
 
   /** Moves on. Returns the offset of the chunk that `lengthBytes` and `isHole` now describe, or -1 at the end. */
@@ -60,7 +54,7 @@ export class WorkList {
   }
 
   #ask(offsetBytes: number): void {
-    const data = this.options.nextData?.(offsetBytes) ?? null;
+    const data = this.options.extents.nextData(offsetBytes);
     this.#dataBytes = data === null ? this.#endBytes : data.offsetBytes;
     this.#dataEndBytes = data === null ? this.#endBytes : data.offsetBytes + data.lengthBytes;
   }

@@ -1,0 +1,25 @@
+import type { BlockDevice } from '../../device/block-device.js';
+import type { AskData } from './extents.js';
+import type { EndIdentity } from './resume.js';
+
+/** One end of a copy: a device, and what is known of it beyond that. */
+export interface CopyEnd {
+  readonly device: BlockDevice;
+  /** Data has to travel to compare it. */
+  readonly isRemote: boolean;
+  /** An image file that was made for this copy: it holds nothing but zeros. */
+  readonly isFresh: boolean;
+  /** Null where holes can't be asked for. */
+  readonly askData: AskData | null;
+  /** Looks anew: the time of the last change is part of it. */
+  identify(): Promise<EndIdentity>;
+  /** How often since it was opened answered writes that were not flushed may have been lost: the host has restarted. */
+  lossCount(): number;
+  /** How often the connection was made anew. */
+  reconnectCount(): number;
+  /** Hears why the end stands still, and null when it goes on. Set by whoever shows progress. */
+  onStatus: ((text: string | null) => void) | null;
+}
+
+/** For what is not a network away. */
+export const localEnd = { isRemote: false, lossCount: () => 0, reconnectCount: () => 0, onStatus: null } as const;

@@ -1,0 +1,76 @@
+import { constants } from 'node:os';
+import type { Clock, Timer } from '../device/clock.js';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Tells long work that it shall come to an end. */
+export interface Interrupt {
+  /** The signal's number, null as long as none has come. */
+  readonly signalNumber: number | null;
+  /** Calls `run` once, at the signal; at once if it has come. Returns a function that takes it back. */
+  onInterrupt(run: () => void): () => void;
+}
+
+/** Never interrupted: for tests and for work inside other work. */
+export const noInterrupt: Interrupt = { signalNumber: null, onInterrupt: () => () => undefined };
+
+/** An interrupt that is set off by hand. */
+export class ManualInterrupt implements Interrupt {
+  signalNumber: number | null = null;
+  readonly #waiting = new Set<() => void>();
+
+  onInterrupt(run: () => void): () => void {
+    if (this.signalNumber !== null) run();
+    else this.#waiting.add(run);
+    return () => this.#waiting.delete(run);
+  }
+
+  interrupt(signalNumber: number): void {
+    if (this.signalNumber !== null) return;
+    this.signalNumber = signalNumber;
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const run of waiting) run();
+  }
+}
+
+/**
+ * Runs `work` with an interrupt that the usual signals set off. A second signal ends the process at once, for a person
+ * who does not want to wait for a clean end.
+ */
+export async function withSignals<Result>(work: (interrupt: Interrupt) => Promise<Result>): Promise<Result> {
+  const interrupt = new ManualInterrupt();
+  const heard = (signal: NodeJS.Signals): void => {
+    const signalNumber = constants.signals[signal];
+    if (interrupt.signalNumber !== null) process.exit(128 + signalNumber);
+    interrupt.interrupt(signalNumber);
+  };
+  for (const signal of SIGNALS) process.on(signal, heard);
+  try {
+    return await work(interrupt);
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, heard);
+  }
+}
+
+/**
+ * Waits for `work`, but once an interrupt has come no longer than `limitMs` more: then it resolves, and what becomes of
+ * `work` is of no interest any more.
+ */
+export async function endSoonAfter(
+  interrupt: Interrupt,
+  { clock, limitMs }: { readonly clock: Clock; readonly limitMs: number },
+  work: Promise<unknown>,
+): Promise<void> {
+  const timers: Timer[] = [];
+  let release = (): void => undefined;
+  const limit = new Promise<void>((resolve) => {
+    release = interrupt.onInterrupt(() => timers.push(clock.after(limitMs, resolve)));
+  });
+  try {
+    await Promise.race([work, limit]);
+  } finally {
+    release();
+    for (const timer of timers) timer.cancel();
+  }
+}
