@@ -1,0 +1,198 @@
+/**
+ * The table of docs/performance.md: our server, the ceiling and the real ggated side by side in one run. Each round
+ * measures each of them in turn, so that whatever else the machine does meets all of them.
+ */
+import { randomFillSync } from 'node:crypto';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { arch, cpus, platform, release } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { run, runLoad, type LoadName } from './load.js';
+import { largerOf, memoryOf, type Memory } from './memory.js';
+import { USAGE, readOptions, type BenchOptions } from './options.js';
+import { startCeiling, startGgated, startOurs, type Server, type ServerName } from './processes.js';
+import { renderResult, summarize, type BenchResult, type RowResult } from './report.js';
+import { WORKS, type Work } from './work.js';
+
+const MIB = 1_048_576;
+/** The processes of sessions that have ended are given this long to go before memory is looked at. */
+const SETTLE_MS = 2_000;
+const CLIENTS_MAX = Math.max(...WORKS.map((work) => work.clients));
+
+interface Bench {
+  readonly options: BenchOptions;
+  readonly load: { readonly name: LoadName; readonly program: string | null };
+  readonly images: readonly string[];
+  readonly servers: readonly Server[];
+  readonly memoryDuring: Map<ServerName, Memory | null>;
+}
+
+type MutableRow = {
+  readonly work: Work;
+  readonly servers: Record<ServerName, number[]>;
+  readonly ownClient: number[];
+};
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2), process.env);
+  if (options === null) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const scratch = mkdtempSync(join(options.directory, 'ggmirror-bench-'));
+  const servers: Server[] = [];
+  const cleanUp = async (): Promise<void> => {
+    await Promise.all(servers.map((server) => server.stop()));
+    rmSync(scratch, { recursive: true, force: true });
+  };
+  process.once('SIGINT', () => {
+    const leave = (): never => process.exit(130);
+    cleanUp().then(leave, leave);
+  });
+  try {
+    const images = makeImages(scratch, options.imageMiB);
+    const ggload = await programOf(options.ggload, 'ggload', scratch);
+    await startServers(options, images, scratch, servers);
+    const load = { name: ggload === null ? 'ggmirror bench' : 'ggload', program: ggload } as const;
+    await measure({ options, load, images, servers, memoryDuring: new Map() });
+  } finally {
+    await cleanUp();
+  }
+}
+
+async function startServers(
+  options: BenchOptions,
+  images: readonly string[],
+  scratch: string,
+  into: Server[],
+): Promise<void> {
+  into.push(await startOurs(images, options.serveArguments, scratch));
+  const ceiling = await programOf(options.ggceiling, 'ggceiling', scratch);
+  const [firstImage] = images;
+  if (ceiling !== null && firstImage !== undefined)
+    into.push(await startCeiling(ceiling, firstImage, scratch));
+  if (options.ggated !== null) into.push(await startGgated(options.ggated, images, scratch));
+}
+
+async function measure(bench: Bench): Promise<void> {
+  const { options, servers } = bench;
+  const startedAt = new Date().toISOString();
+  const rows = WORKS.filter((work) => work.name.includes(options.only)).map((work): MutableRow => ({
+    work,
+    servers: { ours: [], ceiling: [], ggated: [] },
+    ownClient: [],
+  }));
+  for (let round = 0; round < options.rounds; round++) {
+    for (const row of rows) await measureRow(bench, row, round);
+  }
+  await delay(SETTLE_MS);
+  const result: BenchResult = {
+    startedAt,
+    machine: {
+      cpu: cpus()[0]?.model ?? '?',
+      cpus: cpus().length,
+      system: systemName(),
+      node: process.version,
+    },
+    load: bench.load.name,
+    rows,
+    memory: servers
+      .filter((server) => server.name !== 'ceiling')
+      .map((server) => ({
+        server: server.name,
+        during: bench.memoryDuring.get(server.name) ?? null,
+        after: memoryOf(server.pid),
+      })),
+  };
+  const file = save(options, result);
+  process.stdout.write(`\n${renderResult(result)}\n\nAll rates: ${file}\n`);
+}
+
+async function measureRow(bench: Bench, row: MutableRow, round: number): Promise<void> {
+  const { options, load, images } = bench;
+  const servers = bench.servers.filter((server) => server.name !== 'ceiling' || row.work.clients === 1);
+  const said: string[] = [];
+  for (let turn = 0; turn < servers.length; turn++) {
+    // Another one goes first in every round: what runs before leaves its dirty pages to what runs after.
+    const server = servers[(turn + round) % servers.length];
+    if (server === undefined) continue;
+    const looking = lookAtMemory(bench, row.work, server);
+    const rate = await runLoad(load, row.work, server, images, options.seconds);
+    await looking;
+    row.servers[server.name].push(rate.operationsPerSecond);
+    said.push(`${server.name} ${Math.round(rate.operationsPerSecond)}`);
+    if (server.name !== 'ours' || row.work.clientTarget === null || load.program === null) continue;
+    const own = await runLoad(
+      { name: 'ggmirror bench', program: null },
+      row.work,
+      server,
+      images,
+      options.seconds,
+    );
+    row.ownClient.push(own.operationsPerSecond);
+    said.push(`our client ${Math.round(own.operationsPerSecond)}`);
+  }
+  process.stderr.write(`round ${round + 1}/${options.rounds}  ${row.work.name}: ${said.join(', ')}\n`);
+}
+
+async function lookAtMemory(bench: Bench, work: Work, server: Server): Promise<void> {
+  if (work.clients < CLIENTS_MAX) return;
+  await delay((bench.options.seconds * 1000) / 2);
+  const before = bench.memoryDuring.get(server.name) ?? null;
+  bench.memoryDuring.set(server.name, largerOf(before, memoryOf(server.pid)));
+}
+
+/** A C source is compiled; null stays null. */
+async function programOf(path: string | null, name: string, scratch: string): Promise<string | null> {
+  if (path?.endsWith('.c') !== true) return path;
+  const program = join(scratch, name);
+  await run('cc', ['-O2', '-o', program, path]);
+  return program;
+}
+
+/** Random bytes, since zeros could be holes; each is read once, so that all of it is in the page cache. */
+function makeImages(scratch: string, imageMiB: number): string[] {
+  const chunk = Buffer.alloc(MIB);
+  return Array.from({ length: CLIENTS_MAX }, (_, index) => {
+    const path = join(scratch, `image-${index}`);
+    const file = openSync(path, 'w');
+    for (let written = 0; written < imageMiB; written++) writeSync(file, randomFillSync(chunk));
+    closeSync(file);
+    readOnce(path, chunk);
+    return path;
+  });
+}
+
+function readOnce(path: string, into: Buffer): void {
+  const file = openSync(path, 'r');
+  while (readSync(file, into) > 0);
+  closeSync(file);
+}
+
+function save(options: BenchOptions, result: BenchResult): string {
+  const folder = join(import.meta.dirname, '../../bench/results');
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, `${result.startedAt.replaceAll(':', '-')}.json`);
+  const rows: readonly RowResult[] = result.rows;
+  const content = { ...result, rows, summary: summarize(result), options };
+  writeFileSync(file, `${JSON.stringify(content, null, 2)}\n`);
+  return file;
+}
+
+const systemName = (): string => `${platform()} ${release()} ${arch()}`;
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
