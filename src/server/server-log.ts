@@ -1,7 +1,8 @@
 import type { Clock } from '../device/clock.js';
 import { GARBAGE_LOG_HOSTS_MAX, GARBAGE_LOG_INTERVAL_MS } from './limits.js';
 
-type Write = (fields: Readonly<Record<string, unknown>>, message: string) => void;
+type Fields = Readonly<Record<string, unknown>>;
+type Write = (fields: Fields, message: string) => void;
 
 /** The part of a pino logger that the server uses. */
 export interface ServerLog {
@@ -25,12 +26,13 @@ export class QuietLog {
   readonly #remembered = new Map<string, Remembered>();
 
   constructor(
+    private readonly log: ServerLog,
     private readonly clock: Clock,
     private readonly intervalMs = GARBAGE_LOG_INTERVAL_MS,
     private readonly keysMax = GARBAGE_LOG_HOSTS_MAX,
   ) {}
 
-  write(key: string, write: Write, fields: Readonly<Record<string, unknown>>, message: string): void {
+  write(key: string, level: keyof ServerLog, fields: Fields, message: string): void {
     const nowMs = this.clock.nowMs();
     const last = this.#remembered.get(key);
     if (last !== undefined && nowMs - last.loggedAtMs < this.intervalMs) {
@@ -42,6 +44,6 @@ export class QuietLog {
     const [oldest] = this.#remembered.keys();
     if (this.#remembered.size > this.keysMax && oldest !== undefined) this.#remembered.delete(oldest);
     const suppressed = last?.suppressed ?? 0;
-    write(suppressed === 0 ? fields : { ...fields, suppressed }, message);
+    this.log[level](suppressed === 0 ? fields : { ...fields, suppressed }, message);
   }
 }

@@ -1,0 +1,68 @@
+import { readFile } from 'node:fs/promises';
+import { createSecureContext, type PeerCertificate, type TlsOptions } from 'node:tls';
+import { ProtocolError } from '../protocol/errors.js';
+
+/** File names, as --tls-cert, --tls-key and --tls-ca give them. PEM. */
+export interface TlsFiles {
+  readonly certificate: string;
+  readonly key: string;
+  /** With an authority, only clients with a certificate of its making get in. */
+  readonly authority: string | null;
+}
+
+/**
+ * Reads the files. Throws ProtocolError PROTOCOL_FORMAT with a message for the administrator if one can't be read or
+ * isn't what it should be, or if the key isn't the certificate's.
+ */
+export async function loadTlsOptions(files: TlsFiles): Promise<TlsOptions> {
+  const options: TlsOptions = {
+    cert: await readPem('--tls-cert', files.certificate),
+    key: await readPem('--tls-key', files.key),
+    minVersion: 'TLSv1.2',
+  };
+  if (files.authority !== null) {
+    options.ca = await readPem('--tls-ca', files.authority);
+    options.requestCert = true;
+    options.rejectUnauthorized = true;
+  }
+  try {
+    createSecureContext(options);
+  } catch (cause) {
+    const names = [files.certificate, files.key, files.authority].filter((name) => name !== null);
+    throw unusable(`TLS can't use ${names.join(', ')}`, cause);
+  }
+  return options;
+}
+
+async function readPem(option: string, fileName: string): Promise<Buffer> {
+  let bytes;
+  try {
+    bytes = await readFile(fileName);
+  } catch (cause) {
+    throw unusable(`${option} ${fileName} can't be read`, cause);
+  }
+  // OpenSSL takes an authority file without a certificate for an empty list, and no client would get in.
+  if (!bytes.includes('-----BEGIN ')) {
+    throw new ProtocolError('PROTOCOL_FORMAT', `${option} ${fileName} holds no PEM block`);
+  }
+  return bytes;
+}
+
+function unusable(what: string, cause: unknown): ProtocolError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new ProtocolError('PROTOCOL_FORMAT', `${what}: ${why}`, { cause });
+}
+
+/** What names a certificate bears: all common names of its subject, then its DNS alternative names. */
+export function certificateNames(certificate: Pick<PeerCertificate, 'subject' | 'subjectaltname'>): string[] {
+  // A subject may have several common names; then Node gives an array, which its types don't know.
+  const common: string | string[] | undefined = certificate.subject.CN;
+  const alternative = (certificate.subjectaltname ?? '')
+    // An entry with a comma, a quote or a control character in it comes in quotes, and no host has such a name.
+    .replaceAll(/[^,]*:"(?:[^"\\]|\\.)*"/g, '')
+    .split(', ')
+    .filter((entry) => entry.startsWith('DNS:'))
+    .map((entry) => entry.slice('DNS:'.length));
+  const names = [...(common === undefined ? [] : [common].flat()), ...alternative];
+  return [...new Set(names)].filter((name) => name !== '');
+}
