@@ -1,0 +1,35 @@
+import { DeviceError } from '../device/block-device.js';
+import { errnoName } from '../protocol/errno.js';
+import { ProtocolError } from '../protocol/errors.js';
+
+/** What Node's sockets, our codecs and we ourselves throw, as a DeviceError about the export `name`. */
+export function asConnectError(name: string, error: unknown): DeviceError {
+  if (error instanceof DeviceError) return error;
+  if (error instanceof ProtocolError) {
+    return new DeviceError(
+      'DEVICE_OPEN',
+      'EPROTO',
+      `${name}: ${error.message}; check host and port, and that a ggated or ggmirror listens there`,
+      { cause: error },
+    );
+  }
+  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
+  const text = error instanceof Error && error.message !== '' ? error.message : (code ?? String(error));
+  return new DeviceError('DEVICE_OPEN', errnoName(code), `${name}: cannot connect: ${text}`, {
+    cause: error,
+  });
+}
+
+/** Why a standing connection ended, as a DeviceError about the export `name`. */
+export function asLossError(name: string, error: unknown): DeviceError {
+  if (error instanceof DeviceError) return error;
+  if (error instanceof ProtocolError) {
+    return new DeviceError('DEVICE_LOST', 'EPROTO', `${name}: ${error.message}; the connection was cut`, {
+      cause: error,
+    });
+  }
+  const text = error instanceof Error ? error.message : 'the server closed it';
+  return new DeviceError('DEVICE_LOST', 'ECONNRESET', `${name}: the connection is lost: ${text}`, {
+    cause: error,
+  });
+}
