@@ -1,7 +1,7 @@
 import type { Clock } from '../../device/clock.js';
 import { messageOf } from '../errors.js';
 import type { DaemonLog } from './log.js';
-import type { DaemonSignal, SignalQueue } from './signals.js';
+import type { SignalQueue } from './signals.js';
 import { within } from './within.js';
 
 /** A server as its life cycle sees it. */
@@ -9,10 +9,10 @@ export interface RunningServer {
   /** Reads the exports anew. On a rejection, whose message says why, everything is as before. */
   reload(): Promise<void>;
   /** Takes no new connections. Never throws. */
-  stopAccepting(): Promise<void>;
+  stopAccepting(): void;
   /** Finishes and answers what is in flight, flushes and ends the sessions; cuts off those that take longer. */
   drain(timeoutMs: number): Promise<void>;
-  sessionCount(): number;
+  sessionCount(): Promise<number>;
 }
 
 /** Enough for a disk that flushes its cache, and below what init systems and impatient people wait for. */
@@ -37,28 +37,26 @@ export async function serveUntilStopped(parts: {
     reloads.request();
     signal = await signals.next();
   }
-  const sessions = server.sessionCount();
-  log.info({ signal, sessions }, 'stopping: no new connections, requests in flight are finished');
+  log.info({ signal }, 'stopping: no new connections, requests in flight are finished');
   const orderly = stopInOrder(server, clock).catch((error: unknown) => {
     log.error({ reason: messageOf(error) }, 'the sessions did not end in order');
-    return true;
+    return { hasDrained: false };
   });
-  const hasEnded = await Promise.race([orderly, nextStop(signals).then(() => false)]);
-  const cut = server.sessionCount();
-  if (hasEnded && cut === 0) log.info({}, 'stopped');
-  else log.warn({ sessions: cut }, 'stopped before every session had ended; unanswered requests are lost');
+  const outcome = await Promise.race([orderly, nextStop(signals)]);
+  if (outcome === 'at once') log.warn({}, 'stopped at once, as told; unanswered requests are lost');
+  else if (outcome.hasDrained) log.info({}, 'stopped');
+  else log.warn({}, 'stopped before every session had ended; its unanswered requests are lost');
 }
 
-async function stopInOrder(server: RunningServer, clock: Clock): Promise<boolean> {
-  const work = server.stopAccepting().then(async () => await server.drain(DRAIN_MS));
-  return await within(work, DRAIN_MS + DRAIN_GRACE_MS, clock);
+async function stopInOrder(server: RunningServer, clock: Clock): Promise<{ hasDrained: boolean }> {
+  server.stopAccepting();
+  const isInTime = await within(server.drain(DRAIN_MS), DRAIN_MS + DRAIN_GRACE_MS, clock);
+  return { hasDrained: isInTime && (await server.sessionCount()) === 0 };
 }
 
-async function nextStop(signals: SignalQueue): Promise<DaemonSignal> {
-  for (;;) {
-    const signal = await signals.next();
-    if (signal !== 'SIGHUP') return signal;
-  }
+async function nextStop(signals: SignalQueue): Promise<'at once'> {
+  while ((await signals.next()) === 'SIGHUP'); // too late for a reload
+  return 'at once';
 }
 
 /** One reload at a time, as looking up names takes time; any number of wishes meanwhile make one more. */

@@ -1,6 +1,9 @@
 /** The real ggate programs' default for both socket buffers. */
 export const DEFAULT_BUFFER_BYTES = 131_072;
 
+/** Above what disks take to spin up or to give up on a bad sector. */
+export const DEFAULT_DISK_TIMEOUT_MS = 30_000;
+
 /** Where the exports come from. Paths are absolute, so that they are still found from the daemon's directory. */
 export type ExportsSource =
   | { readonly kind: 'file'; readonly path: string }
@@ -28,7 +31,7 @@ export interface DaemonSettings {
   readonly sendBufferBytes: number;
   /** Lets several sessions write to one file. */
   readonly isShared: boolean;
-  /** How long a disk may take for one request; null for the server's default. */
+  /** How long a disk may take for one request; null for DEFAULT_DISK_TIMEOUT_MS. */
   readonly diskTimeoutMs: number | null;
   readonly pidFile: string | null;
 }
