@@ -6,7 +6,7 @@ import type { ServerLog } from './server-log.js';
 import { type SessionSettings, type SessionStatus, RunningSession } from './running-session.js';
 
 /** A client that was silent this long may be a dead one, whose host now asks again. */
-const TAKEOVER_SILENT_MS = 10_000;
+export const TAKEOVER_SILENT_MS = 10_000;
 
 /** How long an old session may take to finish its requests before it is killed. */
 const TAKEOVER_STOP_MS = 2000;
@@ -14,6 +14,8 @@ const TAKEOVER_STOP_MS = 2000;
 export interface SupervisorOptions extends SessionSettings {
   readonly log: ServerLog;
   readonly clock: Clock;
+  /** TAKEOVER_SILENT_MS, but for tests. */
+  readonly takeoverSilentMs?: number;
 }
 
 /**
@@ -105,13 +107,13 @@ export class SessionSupervisor implements SessionHost {
     return null;
   }
 
-  /** The same host after ten seconds of silence; at once if it proves by its instance id to be the same client. */
+  /** The same host after its silence; at once if it proves by its instance id to be the same client. */
   async #mayReplace(writer: RunningSession, request: AttachRequest): Promise<boolean> {
     const old = writer.request;
     if (old.peer.address !== request.peer.address) return false;
     if (old.hello !== null && request.hello?.instanceId.equals(old.hello.instanceId) === true) return true;
     const facts = await writer.facts();
-    return facts !== null && facts.silentMs >= TAKEOVER_SILENT_MS;
+    return facts !== null && facts.silentMs >= (this.options.takeoverSilentMs ?? TAKEOVER_SILENT_MS);
   }
 }
 

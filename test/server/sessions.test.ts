@@ -1,0 +1,223 @@
+import { copyFileSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type CapabilityPacket, Features } from '../../src/protocol/capabilities.js';
+import { COMMAND } from '../../src/protocol/request.js';
+import type { SupervisorOptions } from '../../src/server/session-supervisor.js';
+import { RawClient } from '../support/raw-client.js';
+import { request } from '../support/requests.js';
+import { type Scratch, makeScratch } from '../support/scratch.js';
+import { type TestServer, startServer } from '../support/session-server.js';
+import { until } from '../support/until.js';
+
+const IMAGE_BYTES = 1_048_576;
+const EBUSY = 16;
+
+const helloOf = (id: number): CapabilityPacket => ({
+  features: Features.all,
+  instanceId: Buffer.alloc(16, id),
+  bootId: Buffer.alloc(16),
+  requestBytesMax: 1_048_576,
+  keepAliveMs: 5000,
+  requestsMax: 64,
+});
+
+describe('sessions', () => {
+  let scratch: Scratch;
+  let image: string;
+  let server: TestServer;
+  let clients: RawClient[];
+
+  beforeEach(() => {
+    scratch = makeScratch();
+    image = scratch.path('a.img');
+    writeFileSync(image, Buffer.alloc(IMAGE_BYTES, 1));
+    clients = [];
+  });
+
+  afterEach(async () => {
+    for (const client of clients) client.close();
+    await server.close();
+    scratch.remove();
+  });
+
+  async function serve(images: string[], options: Partial<SupervisorOptions> = {}): Promise<void> {
+    server = await startServer(images, { ...options, allow: ['127.0.0.0/8'] });
+  }
+
+  async function attach(options: Partial<Parameters<typeof RawClient.attach>[0]> = {}): Promise<RawClient> {
+    const client = await RawClient.mustAttach({ port: server.port, path: image, ...options });
+    clients.push(client);
+    return client;
+  }
+
+  const refusal = async (options: Partial<Parameters<typeof RawClient.attach>[0]> = {}): Promise<number> => {
+    const outcome = await RawClient.attach({ port: server.port, path: image, ...options });
+    if (typeof outcome === 'number') return outcome;
+    clients.push(outcome);
+    return 0;
+  };
+
+  const detached = (): Promise<unknown> =>
+    until('the detach line', () => server.log.find((line) => line.message.startsWith('detached')));
+
+  test('serve a client, and tell of its attach and detach in one line each', async () => {
+    await serve([image]);
+    const client = await attach();
+    const data = Buffer.alloc(4096, 7);
+    client.write(request(COMMAND.write, 8192, 4096, 1, data));
+    client.write(request(COMMAND.write, IMAGE_BYTES, 0, 2));
+    client.write(request(COMMAND.read, 8192, 4096, 3));
+    const answers = [await client.reply(), await client.reply(), await client.reply()];
+    expect(answers.map((answer) => answer?.errorNumber)).toEqual([0, 0, 0]);
+    expect(answers.find((answer) => answer?.seq === 3)?.body.equals(data)).toBe(true);
+    expect(readFileSync(image).subarray(8192, 12_288).equals(data)).toBe(true);
+    client.close();
+    await detached();
+    const lines = server.log.filter(({ level }) => level !== 'debug');
+    expect(lines.map((line) => line.message)).toEqual(['attached', 'detached: detached']);
+    expect(lines[1]?.fields).toMatchObject({
+      peer: '127.0.0.1',
+      export: image,
+      mode: 'rw',
+      requests: 3,
+      bytesRead: 4096,
+      bytesWritten: 4096,
+      errors: 0,
+    });
+  });
+
+  test('serve requests that a hasty client sends before it is welcome', async () => {
+    await serve([image]);
+    const token = 77;
+    const first = await RawClient.attach({ port: server.port, path: image, token });
+    expect(typeof first).not.toBe('number');
+    const client = first as RawClient;
+    clients.push(client);
+    const batch = Array.from({ length: 50 }, (_, seq) => request(COMMAND.read, seq * 512, 512, seq));
+    client.write(Buffer.concat(batch));
+    for (let seq = 0; seq < 50; seq++) expect((await client.reply())?.seq).toBe(seq);
+  });
+
+  test('refuse a second writer of the same file, however its path is spelled, and let readers in', async () => {
+    const link = scratch.path('link.img');
+    symlinkSync(image, link);
+    await serve([image, link]);
+    await attach();
+    expect(await refusal({ from: '127.0.0.2' })).toBe(EBUSY);
+    expect(await refusal({ path: link })).toBe(EBUSY);
+    expect(await refusal({ path: link, access: 'wo' })).toBe(EBUSY);
+    expect(await refusal({ path: link, access: 'ro' })).toBe(0);
+  });
+
+  test('let a second writer in once the first is gone', async () => {
+    await serve([image]);
+    (await attach()).close();
+    await detached();
+    expect(await refusal()).toBe(0);
+  });
+
+  test('let several writers in when the export is shared', async () => {
+    await serve([image], { isShared: true });
+    await attach();
+    expect(await refusal({ from: '127.0.0.2' })).toBe(0);
+  });
+
+  test('give the place of a silent writer to the same host, never to another', async () => {
+    await serve([image], { takeoverSilentMs: 300 });
+    const old = await attach();
+    await until('the takeover', async () => (await refusal({ from: '127.0.0.1' })) === 0);
+    expect(await refusal({ from: '127.0.0.2' })).toBe(EBUSY);
+    await old.send.closed();
+    expect(await old.reply()).toBeNull();
+    expect(await server.sessions.list()).toHaveLength(1);
+  });
+
+  test('give the place of a writer at once to the same client with a hello', async () => {
+    await serve([image]);
+    const old = await attach({ hello: helloOf(1) });
+    expect(await refusal({ hello: helloOf(2) })).toBe(EBUSY);
+    const next = await attach({ hello: helloOf(1) });
+    await old.send.closed();
+    next.write(request(COMMAND.read, 0, 512, 1));
+    expect((await next.reply())?.errorNumber).toBe(0);
+  });
+
+  test('serve the commands of a client with a hello', async () => {
+    await serve([image]);
+    const client = await attach({ hello: helloOf(1) });
+    expect(client.capabilities?.features.names()).toContain('checksum');
+    client.write(request(COMMAND.writeZeroes, 0, 4096, 1));
+    expect(await client.reply()).toMatchObject({ seq: 1, errorNumber: 0 });
+    client.write(request(COMMAND.checksum, 0, 131_072, 2));
+    const answer = await client.reply((command, lengthBytes) =>
+      command === COMMAND.checksum ? (lengthBytes / 65_536) * 4 : 0,
+    );
+    expect(answer?.body.length).toBe(8);
+    client.write(request(COMMAND.ping, 0, 0, 3));
+    expect(await client.reply()).toMatchObject({ seq: 3, errorNumber: 0 });
+    expect(readFileSync(image).subarray(0, 4096).equals(Buffer.alloc(4096))).toBe(true);
+  });
+
+  test('answer EIO when the file has shrunk under them', async () => {
+    await serve([image]);
+    const client = await attach();
+    truncateSync(image, 4096);
+    client.write(request(COMMAND.read, 8192, 512, 1));
+    expect((await client.reply())?.errorNumber).toBe(5);
+    client.write(request(COMMAND.read, 0, 512, 2));
+    expect((await client.reply())?.errorNumber).toBe(0);
+  });
+
+  test('write nothing of a write whose client goes away in the middle', async () => {
+    await serve([image]);
+    const before = scratch.path('before.img');
+    copyFileSync(image, before);
+    const client = await attach();
+    client.write(request(COMMAND.write, 0, 65_536, 1, Buffer.alloc(65_536, 9)).subarray(0, 40_000));
+    client.receive.socket.end();
+    await detached();
+    expect(readFileSync(image).equals(readFileSync(before))).toBe(true);
+  });
+
+  test('report what they do', async () => {
+    await serve([image]);
+    const client = await attach();
+    client.write(request(COMMAND.read, 0, 512, 1));
+    await client.reply();
+    const [status] = await server.sessions.list();
+    expect(status).toMatchObject({
+      peer: '127.0.0.1',
+      path: image,
+      access: 'rw',
+      facts: { requests: 1, bytesRead: 512 },
+    });
+  });
+
+  test('end with their process, whatever ends it, and free the file', async () => {
+    await serve([image]);
+    const client = await attach();
+    const [status] = await server.sessions.list();
+    if (status === undefined || status.pid < 2) throw new Error('no session to kill');
+    process.kill(status.pid, 'SIGKILL');
+    await client.send.closed();
+    await detached();
+    expect(server.log.some((line) => line.level === 'error' && /process died/.test(line.message))).toBe(true);
+    expect(await refusal()).toBe(0);
+  });
+
+  test('finish and answer what is in flight when the server ends', async () => {
+    await serve([image]);
+    const client = await attach();
+    const count = 200;
+    for (let seq = 0; seq < count; seq++)
+      client.write(request(COMMAND.write, seq * 512, 512, seq, Buffer.alloc(512, 5)));
+    expect((await client.reply())?.seq).toBe(0);
+    await server.sessions.drain(5000);
+    let answered = 1;
+    while ((await client.reply()) !== null) answered += 1;
+    const written = readFileSync(image).subarray(0, answered * 512);
+    expect(written.equals(Buffer.alloc(answered * 512, 5))).toBe(true);
+    expect(server.log.at(-1)?.message).toBe('detached: stopped');
+    expect(await refusal()).toBe(EBUSY);
+  });
+});
