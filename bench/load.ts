@@ -50,15 +50,8 @@ async function runOwn(work: Work, server: Server, image: string, seconds: number
   const [program, words] = ownCommand([
     'bench',
     `ggate://127.0.0.1:${server.port}${image}`,
-    '--json',
-    '--block',
-    String(work.blockBytes),
-    '--depth',
-    String(work.depth),
-    '--seconds',
-    String(seconds),
-    '--mode',
-    work.mode,
+    ...['--json', '--force', '--mode', work.mode],
+    ...['--block', String(work.blockBytes), '--depth', String(work.depth), '--time', String(seconds)],
     ...(work.isSequential ? ['--sequential'] : []),
   ]);
   const output = await run(program, words);

@@ -93,6 +93,9 @@ async function pidOf(child: ChildProcess, program: string): Promise<number> {
 /** Ends a server and the processes of its sessions: politely, then not. */
 async function stopByPid(pid: number): Promise<void> {
   const family = [pid, ...descendantsOf(pid)];
+  // An empty pid file reads as 0, which is everyone's ancestor; and nobody who started us may be ended.
+  if (!Number.isSafeInteger(pid) || pid <= 1 || family.includes(process.pid))
+    throw new Error(`process ${pid} is none of this benchmark's`);
   signal(pid, 'SIGTERM');
   const deadline = performance.now() + STOP_MS;
   while (family.some(isAlive) && performance.now() < deadline) await delay(50);

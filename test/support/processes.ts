@@ -1,0 +1,115 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { until } from './until.js';
+
+/** A port that nobody uses now, for programs that can't say which one the system has chosen. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('the system gave no port');
+  return address.port;
+}
+
+/**
+ * A process and everything that it started, its children's children too, as far as they still run: what may be killed
+ * with it. Throws for what can't be a process of a test, because a mistake here ends everything on the machine: a number
+ * that is no process id (an empty pid file reads as 0, which is the parent of all), and a family that we belong to.
+ */
+export function familyOf(pid: number): number[] {
+  if (!Number.isSafeInteger(pid) || pid <= 1) throw new Error(`${pid} is not the id of a process of a test`);
+  const processes = runningProcesses();
+  const family = [pid];
+  for (const member of family)
+    for (const { pid: child, parent } of processes) if (parent === member) family.push(child);
+  if (family.includes(process.pid)) throw new Error(`process ${pid} has not been started by this test`);
+  return family.filter((member) => processes.some((one) => one.pid === member));
+}
+
+/** The process id in a file; null as long as there is none, or only a part of it. */
+export function readPidFile(path: string): number | null {
+  const text = existsSync(path) ? readFileSync(path, 'latin1').trim() : '';
+  const pid = /^[0-9]+$/.test(text) ? Number(text) : 0;
+  return pid > 1 ? pid : null;
+}
+
+/** Without those that have ended and wait for someone to ask how; who adopts orphans may take seconds to do so. */
+function runningProcesses(): { readonly pid: number; readonly parent: number }[] {
+  const table = execFileSync('ps', ['-ax', '-o', 'pid=', '-o', 'ppid=', '-o', 'stat='], { encoding: 'utf8' });
+  return [...table.matchAll(/^\s*(\d+)\s+(\d+)\s+([A-Z])/gm)]
+    .filter(([, , , state]) => state !== 'Z')
+    .map(([, pid, parent]) => ({ pid: Number(pid), parent: Number(parent) }));
+}
+
+/** As if the host had died: the process and everything that it started are gone at once. */
+export async function killFamily(pid: number): Promise<void> {
+  const family = familyOf(pid);
+  for (const member of family) send(member, 'SIGKILL');
+  await untilGone(family);
+}
+
+/** Resolves when none of these processes runs any more. */
+export async function untilGone(pids: readonly number[]): Promise<void> {
+  const areGone = (): boolean => !runningProcesses().some(({ pid }) => pids.includes(pid));
+  await until(`the end of ${pids.join(', ')}`, areGone);
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+/** A program in the foreground, and what it has said so far. */
+export interface Running {
+  readonly pid: number;
+  readonly child: ChildProcess;
+  output(): string;
+  /** Its exit code; 128 if a signal ended it. */
+  readonly ended: Promise<number>;
+  /** SIGTERM, and SIGKILL for all of it after ten seconds. */
+  stop(): Promise<void>;
+}
+
+export function start(
+  program: string,
+  words: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Running {
+  const child = spawn(program, words, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new Error(`${program} can't be started`);
+  let output = '';
+  const keep = (text: string): void => void (output += text);
+  child.stdout.setEncoding('utf8').on('data', keep);
+  child.stderr.setEncoding('utf8').on('data', keep);
+  const ended = once(child, 'close').then(([code]: unknown[]) => (typeof code === 'number' ? code : 128));
+  return {
+    pid,
+    child,
+    output: () => output,
+    ended,
+    async stop() {
+      send(pid, 'SIGTERM');
+      const isOver = (): boolean => child.exitCode !== null || child.signalCode !== null;
+      await until(`the end of ${program}`, isOver, 10_000).catch(() => killFamily(pid));
+      await ended;
+    },
+  };
+}
+
+/** One of our own programs, as `npm run build` left it. */
+export function startOwn(program: 'ggmirror' | 'ggated', words: readonly string[]): Running {
+  return start(process.execPath, [join(import.meta.dirname, `../../dist/cli/${program}.js`), ...words]);
+}
