@@ -23,8 +23,6 @@ export interface Native {
 interface Signature {
   readonly result: string;
   readonly parameters: readonly string[];
-  /** Of the arguments after the ellipsis; they are told to koffi with each call. */
-  readonly variadic?: string;
 }
 
 /** Only for systems with 64-bit pointers and off_t, see loadNative. */
@@ -33,7 +31,9 @@ const SIGNATURES = {
   lseek: { result: 'int64', parameters: ['int', 'int64', 'int'] },
   fallocate: { result: 'int', parameters: ['int', 'int', 'int64', 'int64'] },
   fspacectl: { result: 'int', parameters: ['int', 'int', 'void *', 'int', 'void *'] },
-  ioctl: { result: 'int', parameters: ['int', 'ulong', '...'], variadic: 'void *' },
+  // In C its last parameter is an ellipsis, which koffi can't call on another thread. In the calling conventions of the
+  // systems that loadNative lets through, a pointer goes the same way in either form.
+  ioctl: { result: 'int', parameters: ['int', 'ulong', 'void *'] },
   setsockopt: { result: 'int', parameters: ['int', 'int', 'int', 'void *', 'uint32'] },
   getsockopt: { result: 'int', parameters: ['int', 'int', 'int', 'void *', 'void *'] },
 } as const satisfies Record<string, Signature>;
@@ -89,7 +89,7 @@ class KoffiNative implements Native {
   }
 
   call(name: NativeName, ...args: readonly NativeArgument[]): number {
-    return this.#checked(name, this.#function(name)(...typed(name, args)));
+    return this.#checked(name, this.#function(name)(...args));
   }
 
   callAsync(name: NativeName, ...args: readonly NativeArgument[]): Promise<number> {
@@ -103,7 +103,7 @@ class KoffiNative implements Native {
           reject(cause instanceof Error ? cause : new Error(String(cause)));
         }
       };
-      this.#function(name).async(...typed(name, args), done);
+      this.#function(name).async(...args, done);
     });
   }
 
@@ -131,13 +131,6 @@ class KoffiNative implements Native {
       });
     }
   }
-}
-
-function typed(name: NativeName, args: readonly NativeArgument[]): readonly unknown[] {
-  const signature: Signature = SIGNATURES[name];
-  if (signature.variadic === undefined) return args;
-  const fixed = signature.parameters.length - 1;
-  return [...args.slice(0, fixed), ...args.slice(fixed).flatMap((value) => [signature.variadic, value])];
 }
 
 function systemError(name: string, errnoNumber: number): Error {
