@@ -1,0 +1,63 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { until } from './until.js';
+
+const TOOLS = ['nbdkit', 'nbdfuse', 'fusermount3'];
+
+/** Why there can be no such disk here; null if there can. */
+export function noHangingDisk(): string | null {
+  const missing = TOOLS.filter((tool) => !isOnPath(tool));
+  if (missing.length > 0) return `needs ${missing.join(', ')}`;
+  return existsSync('/dev/fuse') ? null : 'needs FUSE';
+}
+
+const isOnPath = (tool: string): boolean =>
+  (process.env['PATH'] ?? '').split(':').some((folder) => existsSync(join(folder, tool)));
+
+/**
+ * A file of 16 MiB that hangs as a disk does which has lost its cable. The kernel caches whole pages of it, so only what
+ * it must fetch waits: reads of what was never touched, and writes of parts of such pages.
+ */
+export interface HangingDisk {
+  readonly path: string;
+  hang(): void;
+  recover(): void;
+  remove(): Promise<void>;
+}
+
+/** Two programs serve it: nbdkit holds the data and is stopped at will, nbdfuse makes a file of it. */
+export async function makeHangingDisk(folder: string): Promise<HangingDisk> {
+  const socket = join(folder, 'nbd.sock');
+  const mountPoint = join(folder, 'mnt');
+  mkdirSync(mountPoint);
+  const path = join(mountPoint, 'disk.img');
+  const programs: ChildProcess[] = [];
+  const start = (program: string, words: string[]): ChildProcess => {
+    const child = spawn(program, words, { stdio: 'ignore' });
+    programs.push(child);
+    return child;
+  };
+  const data = start('nbdkit', ['-f', '-U', socket, 'memory', '16M']);
+  const remove = async (): Promise<void> => {
+    data.kill('SIGCONT');
+    try {
+      execFileSync('fusermount3', ['-u', '-z', mountPoint], { stdio: 'ignore' });
+    } catch {
+      // It was never mounted.
+    }
+    for (const child of programs) child.kill('SIGKILL');
+    await until('the end of nbdkit and nbdfuse', () =>
+      programs.every(({ exitCode, signalCode }) => exitCode !== null || signalCode !== null),
+    );
+  };
+  try {
+    await until('nbdkit', () => existsSync(socket));
+    start('nbdfuse', [path, '--unix', socket]);
+    await until('the file', () => existsSync(path));
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+  return { path, hang: () => void data.kill('SIGSTOP'), recover: () => void data.kill('SIGCONT'), remove };
+}
