@@ -21,6 +21,9 @@ const PLAIN_INTERVAL_MS = 5_000;
 /** The rate is that of the last seconds: long enough not to jump, short enough to show that a link has gone. */
 const RATE_WINDOW_MS = 5_000;
 const BAR_COLUMNS_MAX = 30;
+const BAR_COLUMNS_MIN = 8;
+/** What stands beside the bar, at its longest: the bar must not change its width with it. */
+const TEXT_COLUMNS = 68;
 /** Erases from the cursor to the end of the line, so that a shorter text leaves nothing of a longer one. */
 const ERASE_REST = '\u001b[K';
 
@@ -40,13 +43,18 @@ export class Progress {
   #timer: Timer | null = null;
   #lineIsOpen = false;
   #isFinished = false;
+  readonly #startMs: number;
+  readonly #startBytes: number;
 
+  /** `startBytes` were done before. */
   constructor(
     private readonly options: ProgressOptions,
     startBytes = 0,
   ) {
     this.#doneBytes = startBytes;
-    this.#samples.push({ atMs: options.clock.nowMs(), doneBytes: startBytes });
+    this.#startBytes = startBytes;
+    this.#startMs = options.clock.nowMs();
+    this.#samples.push({ atMs: this.#startMs, doneBytes: startBytes });
     this.#schedule();
   }
 
@@ -77,8 +85,8 @@ export class Progress {
       this.#isFinished = true;
       return;
     }
-    if (keep) this.#draw();
     this.#isFinished = true;
+    if (keep) this.#draw();
     if (keep) this.options.stream.write('\n');
     else this.#clearLine();
     this.#lineIsOpen = false;
@@ -127,11 +135,9 @@ export class Progress {
     // Rounded down: 100 % is not shown before everything is done.
     const percent = `${(Math.floor(share * 1000) / 10).toFixed(1)} %`.padStart(7);
     const amounts = `${formatBytes(this.#doneBytes)} of ${formatBytes(totalBytes)}`;
-    const tail = `${percent}  ${amounts}  ${this.#remark ?? this.#speed()}`;
-    const barColumns = Number.isFinite(columns)
-      ? Math.min(BAR_COLUMNS_MAX, columns - label.length - tail.length - 5)
-      : 0;
-    const bar = barColumns < 5 ? '' : ` [${drawBar(share, barColumns)}]`;
+    const tail = `${percent}  ${amounts}  ${this.#isFinished ? this.#summary() : (this.#remark ?? this.#speed())}`;
+    const barColumns = Number.isFinite(columns) ? Math.min(BAR_COLUMNS_MAX, columns - TEXT_COLUMNS) : 0;
+    const bar = barColumns < BAR_COLUMNS_MIN ? '' : ` [${drawBar(share, barColumns)}]`;
     const line = `${label}${bar} ${tail}`;
     return line.length > columns ? line.slice(0, Math.max(0, columns)) : line;
   }
@@ -143,6 +149,13 @@ export class Progress {
     if (leftBytes === 0) return formatRate(bytesPerSecond);
     const left = bytesPerSecond > 0 ? `${formatSeconds(leftBytes / bytesPerSecond)} left` : 'stalled';
     return `${formatRate(bytesPerSecond)}  ${left}`;
+  }
+
+  /** Of all of it, for the line that stays. */
+  #summary(): string {
+    const seconds = (this.options.clock.nowMs() - this.#startMs) / 1000;
+    const bytes = this.#doneBytes - this.#startBytes;
+    return seconds > 0 ? `${formatSeconds(seconds)}  ${formatRate(bytes / seconds)}` : '';
   }
 
   #rate(): number | null {

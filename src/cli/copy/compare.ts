@@ -46,7 +46,8 @@ export async function compareEnds(options: CompareOptions): Promise<Comparison> 
     target: target.device,
     chunkBytes: CHUNK_BYTES,
     useChecksums,
-    isTargetZero: (offsetBytes: number, lengthBytes: number) => targetExtents.isZero(offsetBytes, lengthBytes),
+    isTargetZero: (offsetBytes: number, lengthBytes: number) =>
+      targetExtents.isZero(offsetBytes, lengthBytes),
     differs: (region: ByteRange): void => {
       found.add(region);
       if (options.stopsEarly) pump.stop();

@@ -5,6 +5,10 @@ import type { EndIdentity } from './resume.js';
 /** One end of a copy: a device, and what is known of it beyond that. */
 export interface CopyEnd {
   readonly device: BlockDevice;
+  /** Equal for two ends that are the same thing, as far as can be told. */
+  readonly key: string;
+  /** Absolute; null for a remote export. */
+  readonly localPath: string | null;
   /** Data has to travel to compare it. */
   readonly isRemote: boolean;
   /** An image file that was made for this copy: it holds nothing but zeros. */
@@ -17,9 +21,6 @@ export interface CopyEnd {
   lossCount(): number;
   /** How often the connection was made anew. */
   reconnectCount(): number;
-  /** Hears why the end stands still, and null when it goes on. Set by whoever shows progress. */
-  onStatus: ((text: string | null) => void) | null;
+  /** From now on `onStatus` hears why the end stands still, and null when it goes on. */
+  watch(onStatus: (text: string | null) => void): void;
 }
-
-/** For what is not a network away. */
-export const localEnd = { isRemote: false, lossCount: () => 0, reconnectCount: () => 0, onStatus: null } as const;

@@ -73,7 +73,9 @@ export class CopyRun {
     const { source, target, chunkBytes, isDense, depth, interrupt } = this.options;
     const { mediaSizeBytes } = source.device;
     const extents = isDense ? Extents.allData(mediaSizeBytes) : await extentsOf(source, chunkBytes);
-    const zeros = isDense ? Extents.allData(target.device.mediaSizeBytes) : await extentsOf(target, chunkBytes);
+    const zeros = isDense
+      ? Extents.allData(target.device.mediaSizeBytes)
+      : await extentsOf(target, chunkBytes);
     const work = new WorkList({
       range: { offsetBytes: this.#safeBytes, lengthBytes: mediaSizeBytes - this.#safeBytes },
       chunkBytes,
@@ -125,9 +127,15 @@ export class CopyRun {
     }
   }
 
+  /** A remote device fails a flush that can't cover writes from before a restart; then going back is the answer. */
   async #flush(): Promise<void> {
-    const { device } = this.options.target;
-    if (device.can.flush) await flush(device);
+    const { target } = this.options;
+    if (!target.device.can.flush) return;
+    try {
+      await flush(target.device);
+    } catch (error) {
+      if (target.lossCount() === this.#knownLosses) throw error;
+    }
   }
 
   /** What was answered before a flush is safe, unless the host has restarted in between. */
@@ -151,7 +159,7 @@ export class CopyRun {
     const reachedBytes = this.#pump?.safeBytes ?? this.#safeBytes;
     this.#knownLosses = this.options.target.lossCount();
     this.options.note(
-      `${this.options.target.device.name}: its host has restarted; what was written since the last flush, from ` +
+      `${this.options.target.device.name}: its host has restarted or may have; what may be lost, from ` +
         `${formatBytes(this.#safeBytes)} on, is copied again`,
     );
     this.options.advanced(this.#safeBytes - reachedBytes);

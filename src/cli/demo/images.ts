@@ -32,6 +32,7 @@ export async function makeImage(path: string, sizeBytes: number, dataBytes: numb
 /** Hexadecimal. */
 export async function sha256(path: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES })) hash.update(piece as Buffer);
+  for await (const piece of createReadStream(path, { highWaterMark: PIECE_BYTES }))
+    hash.update(piece as Buffer);
   return hash.digest('hex');
 }

@@ -70,7 +70,9 @@ async function tellStory(folder: string, server: ServerProcess, options: DemoOpt
 
   say('This shows what ggmirror does, on this machine alone and without privileges.');
   say(`\n1. Two images of ${formatBytes(IMAGE_BYTES)} are made in ${folder}:`);
-  say(`   site.img holds data (${formatBytes(DATA_BYTES)} of the node program, then a hole), backup.img nothing.`);
+  say(
+    `   site.img holds data (${formatBytes(DATA_BYTES)} of the node program, then a hole), backup.img nothing.`,
+  );
   await makeImage(sourcePath, IMAGE_BYTES, DATA_BYTES);
   await createImage(backupPath, IMAGE_BYTES);
 
@@ -85,7 +87,9 @@ async function tellStory(folder: string, server: ServerProcess, options: DemoOpt
   say(`   $ ggmirror copy site.img ${server.uri}`);
   const { summary, killedAtBytes } = await copyThroughKill(sourcePath, server, folder, options);
   say(`   The copy is done and flushed, after ${summary.reconnects} reconnect. The hole was not sent:`);
-  say(`   ${formatBytes(summary.writtenBytes)} of data, ${formatBytes(summary.zeroedBytes)} of zeros in a word.`);
+  say(
+    `   ${formatBytes(summary.writtenBytes)} of data, ${formatBytes(summary.zeroedBytes)} of zeros in a word.`,
+  );
 
   say('\n4. The server is asked to end (SIGTERM), as at a shutdown.');
   await server.stop();
@@ -108,7 +112,7 @@ async function copyThroughKill(
   let killedAtBytes = 0;
   const file = await openSource(sourcePath, { tls: {}, giveUpMs: null });
   const killOnce = (readBytes: number): void => {
-    if (killedAtBytes > 0 || readBytes < DATA_BYTES * KILL_SHARE) return;
+    if (killedAtBytes > 0 || readBytes < IMAGE_BYTES * KILL_SHARE) return;
     killedAtBytes = readBytes;
     server.kill();
     systemClock.after(DOWN_MS, () => {

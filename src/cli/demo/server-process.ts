@@ -13,7 +13,8 @@ const START_MS = 15_000;
 const STOP_MS = 10_000;
 const POLL_MS = 50;
 
-const wait = (delayMs: number): Promise<void> => new Promise((resolve) => systemClock.after(delayMs, resolve));
+const wait = (delayMs: number): Promise<void> =>
+  new Promise((resolve) => systemClock.after(delayMs, resolve));
 
 /** A port on loopback that was free a moment ago. */
 export function freePort(): Promise<number> {
