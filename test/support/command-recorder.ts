@@ -6,17 +6,19 @@ import { COMMAND, HEADER } from '../../src/protocol/request.js';
 /** A relay in front of a server that knows which commands went through it. */
 export interface CommandRecorder {
   readonly port: number;
-  /** How often each command was sent. */
-  readonly counts: ReadonlyMap<number, number>;
+  /** How often each command was sent, a map for each connection. */
+  readonly connections: readonly ReadonlyMap<number, number>[];
   close(): Promise<void>;
 }
 
 /** Relays to `targetPort` of 127.0.0.1. A side that closes or breaks takes the other one with it. */
 export async function recordCommands(targetPort: number): Promise<CommandRecorder> {
-  const counts = new Map<number, number>();
+  const connections: Map<number, number>[] = [];
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const target = connect({ host: '127.0.0.1', port: targetPort });
+    const counts = new Map<number, number>();
+    connections.push(counts);
     const reader = new CommandReader((command) => counts.set(command, (counts.get(command) ?? 0) + 1));
     client.on('data', (chunk: Buffer) => reader.push(chunk));
     for (const [from, to] of [
@@ -39,7 +41,7 @@ export async function recordCommands(targetPort: number): Promise<CommandRecorde
   if (address === null || typeof address === 'string') throw new Error('the relay has no port');
   return {
     port: address.port,
-    counts,
+    connections,
     async close() {
       for (const socket of sockets) socket.destroy();
       server.close();

@@ -47,6 +47,16 @@ function runningProcesses(): { readonly pid: number; readonly parent: number }[]
     .map(([, pid, parent]) => ({ pid: Number(pid), parent: Number(parent) }));
 }
 
+/** Also true for a process that has ended while nobody has asked how yet. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** As if the host had died: the process and everything that it started are gone at once. */
 export async function killFamily(pid: number): Promise<void> {
   const family = familyOf(pid);
