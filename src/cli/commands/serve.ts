@@ -1,11 +1,12 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { parseExportHost, parseExportMode } from '../../protocol/exports.js';
 import { DEFAULT_PORT } from '../../protocol/handshake.js';
 import { systemClock } from '../../device/clock.js';
-import { createServeLog, LOG_LEVELS, type LogLevel } from '../daemon/log.js';
+import { createServeLog, LOG_LEVELS, standardOutput, type LogLevel } from '../daemon/log.js';
 import { runDaemon } from '../daemon/run.js';
 import { DEFAULT_BUFFER_BYTES, type DaemonSettings, type TlsSettings } from '../daemon/settings.js';
-import { UsageError } from '../errors.js';
+import { messageOf, UsageError } from '../errors.js';
 import { parseInteger, parseSeconds, parseSize } from '../units.js';
 
 /** As commander delivers them. */
@@ -91,10 +92,14 @@ const allowOption = (): Option =>
 
 async function serve(images: readonly string[], options: ServeOptions): Promise<void> {
   const settings = settingsOf(images, options);
-  const { stdout } = process;
-  stdout.on('error', () => undefined); // whoever read our log may go away; the sessions must not notice
-  const log = createServeLog({ output: stdout, isTerminal: stdout.isTTY, level: options.logLevel });
+  const log = createServeLog({
+    output: standardOutput(),
+    isTerminal: process.stdout.isTTY,
+    level: options.logLevel,
+  });
   await runDaemon(settings, { log, clock: systemClock, closeLog: async () => await Promise.resolve() });
+  // A session that hangs in its disk must not keep us: init systems wait for our end.
+  process.exit(0);
 }
 
 /** Throws UsageError for options that don't go together. */
@@ -105,6 +110,7 @@ export function settingsOf(images: readonly string[], options: ServeOptions): Da
   if (options.exports !== undefined && images.length > 0) {
     throw new UsageError('images and --exports exclude each other; add the images to the exports file');
   }
+  for (const rule of options.allow ?? []) checkAllow(rule);
   const tls = tlsSettingsOf(options);
   return {
     exports:
@@ -121,6 +127,17 @@ export function settingsOf(images: readonly string[], options: ServeOptions): Da
     diskTimeoutMs: options.diskTimeout === undefined ? null : options.diskTimeout * 1000,
     pidFile: options.pidFile === undefined ? null : resolve(options.pidFile),
   };
+}
+
+/** A mistake in the command line is told as one, before anything is opened. */
+function checkAllow(rule: string): void {
+  try {
+    const [, host = rule, mode = 'rw'] = /^(.*?)(?:,([^,]*))?$/s.exec(rule) ?? [];
+    parseExportHost(host, `--allow ${rule}`);
+    parseExportMode(mode, `--allow ${rule}`);
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
 }
 
 function tlsSettingsOf(options: ServeOptions): TlsSettings | null {

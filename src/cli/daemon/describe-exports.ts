@@ -1,29 +1,18 @@
 import type { AddressBlock } from '../../protocol/addresses.js';
 import { addressBits } from '../../protocol/addresses.js';
-import type { ExportEntry, ExportList } from '../../server/access.js';
+import type { ExportEntry } from '../../server/access.js';
 
-/** More of them are a count: nobody reads them, and the log is read at every start. */
-const DESCRIBED_MAX = 50;
-
-interface Description {
-  readonly fields: Readonly<Record<string, unknown>>;
-  readonly message: string;
-}
-
-/** For the log: what is exported, to whom and how, as it was written down, the entry that is tried first last. */
-export function describeExports(exports: ExportList): Description[] {
-  const described = exports.slice(0, DESCRIBED_MAX).map(describe).reverse();
-  const more = exports.length - described.length;
-  if (more > 0)
-    described.unshift({ fields: { exports: more }, message: `exports ${more} more, not shown here` });
-  return described;
-}
-
-const describe = ({ origin, matcher, access, path }: ExportEntry): Description => {
+/** For the log: what is exported, to whom and how, and where that was written down. */
+export function describeExport({
+  origin,
+  matcher,
+  access,
+  path,
+}: ExportEntry): Readonly<Record<string, string>> {
   const host =
-    matcher.kind === 'certificate' ? `tls:${matcher.name}` : matcher.blocks.map(formatBlock).join(', ');
-  return { fields: { path, host, mode: access, origin }, message: `exports ${path} to ${host}, ${access}` };
-};
+    matcher.kind === 'certificate' ? `tls:${matcher.name}` : matcher.blocks.map(formatBlock).join(',');
+  return { path, host, mode: access, origin };
+}
 
 /** '192.168.1.100', '10.0.0.0/8', 'fe80::/10'; at most one run of zeros is left out, not always the longest. */
 export function formatBlock({ family, network, prefixBits }: AddressBlock): string {

@@ -1,6 +1,6 @@
 import { systemClock } from '../../device/clock.js';
 import type { GgatedOptions } from '../ggated-options.js';
-import { createLineLog } from './log.js';
+import { createLineLog, standardOutput } from './log.js';
 import { runDaemon } from './run.js';
 import { Syslog } from './syslog.js';
 
@@ -26,8 +26,8 @@ export async function runGgated(
     diskTimeoutMs: null,
   } as const;
   if (verbose) {
-    process.stdout.on('error', () => undefined); // whoever read it may go away; the sessions must not notice
-    const log = createLineLog((level, text) => process.stdout.write(`${level}: ${text}\n`));
+    const output = standardOutput();
+    const log = createLineLog((level, text) => output.write(`${level}: ${text}\n`));
     await runDaemon(settings, {
       log,
       clock: systemClock,

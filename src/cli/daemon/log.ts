@@ -17,6 +17,12 @@ export interface TextOutput {
   write(text: string): unknown;
 }
 
+/** Standard output for a daemon: whoever reads our log may go away, and the sessions must not notice. */
+export function standardOutput(): TextOutput {
+  process.stdout.removeAllListeners('error').on('error', () => undefined);
+  return process.stdout;
+}
+
 /** The log of `ggmirror serve`: a JSON line an event, or something for people where a person is looking. */
 export function createServeLog(options: {
   readonly output: TextOutput;

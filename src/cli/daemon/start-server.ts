@@ -10,10 +10,13 @@ import { createServerIdentity } from '../../server/server-identity.js';
 import { SessionSupervisor } from '../../server/session-supervisor.js';
 import { loadTlsOptions } from '../../server/tls-options.js';
 import { CommandError } from '../errors.js';
-import { describeExports } from './describe-exports.js';
+import { describeExport } from './describe-exports.js';
 import type { RunningServer } from './lifecycle.js';
 import type { DaemonLog } from './log.js';
 import { DEFAULT_DISK_TIMEOUT_MS, type DaemonSettings } from './settings.js';
+
+/** More of them in the log at every start would hide the rest of it. */
+const SAID_EXPORTS_MAX = 50;
 
 /**
  * Builds the server that the settings describe and starts it. Clients can connect when this resolves. Throws
@@ -87,7 +90,7 @@ const isForThisMachineOnly = ({ exports }: DaemonSettings): boolean =>
 async function listen(server: GgateServer, log: DaemonLog): Promise<void> {
   try {
     for (const { address, port, isTls } of await server.start()) {
-      log.info({ address, port, tls: isTls }, `listening on ${address} port ${port}${isTls ? ', TLS' : ''}`);
+      log.info({ address, port, tls: isTls }, 'listening');
     }
   } catch (error) {
     if (error instanceof ListenError) throw new CommandError(error.message, { cause: error });
@@ -101,14 +104,19 @@ async function sayMedia({ exports }: DaemonSettings, log: DaemonLog): Promise<vo
   for (const path of exports.images) {
     const { mediaSizeBytes, sectorSizeBytes, isReadOnly, note } = await probeMedia(path, 'ro');
     const fields = { path, bytes: mediaSizeBytes, sector: sectorSizeBytes, readOnly: isReadOnly };
-    if (note === null) log.info(fields, `serving ${path}`);
-    else log.warn(fields, `serving ${path}: ${note}`);
-    if (isReadOnly) log.warn({ path }, `${path} can't be written; clients that want to write are refused`);
+    if (note === null) log.info(fields, 'serving');
+    else log.warn(fields, `serving: ${note}`);
+    if (isReadOnly) log.warn({ path }, "it can't be written; clients that want to write are refused");
   }
 }
 
 function sayExports(settings: DaemonSettings, exports: ExportList, log: DaemonLog): void {
-  for (const { fields, message } of describeExports(exports)) log.info(fields, message);
+  // The one that is tried first comes last, as in the file.
+  for (const entry of exports.slice(0, SAID_EXPORTS_MAX).reverse())
+    log.info(describeExport(entry), 'exported');
+  if (exports.length > SAID_EXPORTS_MAX) {
+    log.info({ exports: exports.length - SAID_EXPORTS_MAX }, 'more exports, not shown here');
+  }
   if (!isForThisMachineOnly(settings)) return;
   log.info({}, 'reachable from this machine only; add --allow 192.168.1.100 to let another host in');
 }
