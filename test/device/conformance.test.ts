@@ -1,8 +1,10 @@
+import { describe } from 'vitest';
 import type { BlockDevice } from '../../src/device/block-device.js';
 import { createImage, openFile } from '../../src/device/file-device.js';
 import { slice } from '../../src/device/wrappers/slice.js';
 import { describeBlockDevice } from '../support/device-conformance.js';
 import { FaultDevice } from '../support/fault-device.js';
+import { attachLoop, canUseLoop, detachLoop } from '../support/loop-device.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { RecorderDevice } from '../support/recorder-device.js';
 import type { Scratch } from '../support/scratch.js';
@@ -43,3 +45,37 @@ describeBlockDevice('a slice at the end of a slice', () => {
 describeBlockDevice('a recorded device with a fault injector without faults', () =>
   Promise.resolve(new RecorderDevice(new FaultDevice(new MemoryDevice()))),
 );
+
+describe('without the C library', () => {
+  const before = process.env['GGMIRROR_NO_FFI'];
+  describeBlockDevice(
+    'a file',
+    (scratch) => {
+      process.env['GGMIRROR_NO_FFI'] = '1';
+      return file(scratch, 1_048_576);
+    },
+    () => {
+      if (before === undefined) delete process.env['GGMIRROR_NO_FFI'];
+      else process.env['GGMIRROR_NO_FFI'] = before;
+      return Promise.resolve();
+    },
+  );
+});
+
+describe.runIf(canUseLoop())('with the loop driver', () => {
+  let disk: string | null = null;
+  describeBlockDevice(
+    'a disk with sectors of 4 KiB',
+    async (scratch) => {
+      const path = scratch.path('disk.img');
+      await createImage(path, 1_048_576);
+      disk = attachLoop(path, ['-b', '4096']);
+      return await openFile(disk, { access: 'rw' });
+    },
+    () => {
+      if (disk !== null) detachLoop(disk);
+      disk = null;
+      return Promise.resolve();
+    },
+  );
+});

@@ -14,17 +14,23 @@ export function canUseLoop(): boolean {
   );
 }
 
-/** Runs `use` with a loop device over `imagePath`, and gives it back in any case. `options` are losetup's. */
+/** Makes a loop device over `imagePath`; the caller detaches it. `options` are losetup's. */
+export const attachLoop = (imagePath: string, options: readonly string[]): string =>
+  run('losetup', [...options, '--find', '--show', imagePath]);
+
+export const detachLoop = (devicePath: string): string => run('losetup', ['--detach', devicePath]);
+
+/** Runs `use` with a loop device over `imagePath`, and gives it back in any case. */
 export async function withLoopDevice(
   imagePath: string,
   options: readonly string[],
   use: (devicePath: string) => Promise<void>,
 ): Promise<void> {
-  const device = run('losetup', [...options, '--find', '--show', imagePath]);
+  const device = attachLoop(imagePath, options);
   try {
     await use(device);
   } finally {
-    run('losetup', ['--detach', device]);
+    detachLoop(device);
   }
 }
 
