@@ -13,19 +13,29 @@ import {
   type ClientInitial,
   type ServerInitial,
 } from '../../src/protocol/handshake.js';
-import { until } from './until.js';
+
+/** For everything that a server on this machine does by itself. */
+const PATIENCE_MS = 20_000;
 
 /** A connection on which a test says exactly what it wants, and looks at exactly what comes back. */
 export class WireClient {
   #received = Buffer.alloc(0);
   #hasEnded = false;
   #error: Error | null = null;
+  #wake: () => void = () => undefined;
 
   private constructor(readonly socket: Socket) {
-    socket.on('data', (chunk: Buffer) => (this.#received = Buffer.concat([this.#received, chunk])));
-    socket.on('end', () => (this.#hasEnded = true));
-    socket.on('close', () => (this.#hasEnded = true));
     socket.on('error', (error) => (this.#error = error));
+    socket.on('data', (chunk: Buffer) => {
+      this.#received = Buffer.concat([this.#received, chunk]);
+      this.#wake();
+    });
+    for (const event of ['end', 'close']) {
+      socket.on(event, () => {
+        this.#hasEnded = true;
+        this.#wake();
+      });
+    }
   }
 
   static async connect(options: net.TcpNetConnectOpts): Promise<WireClient> {
@@ -51,7 +61,7 @@ export class WireClient {
   }
 
   async read(sizeBytes: number): Promise<Buffer> {
-    await until(
+    await this.#until(
       `${sizeBytes} bytes from the server`,
       () => this.#received.length >= sizeBytes || this.#hasEnded,
     );
@@ -65,8 +75,24 @@ export class WireClient {
 
   /** Waits for the server to close; what it sent before that and was not read yet. */
   async untilEnd(): Promise<Buffer> {
-    await until('the server to close', () => this.#hasEnded);
+    await this.#until('the server to close', () => this.#hasEnded);
     return this.#received;
+  }
+
+  /** One at a time. */
+  async #until(what: string, isSo: () => boolean): Promise<void> {
+    if (isSo()) return;
+    let timer;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#wake = () => {
+          if (isSo()) resolve();
+        };
+        timer = setTimeout(() => reject(new Error(`waited in vain for ${what}`)), PATIENCE_MS);
+      });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Whether the server has left the connection open and said nothing. */
