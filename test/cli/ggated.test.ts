@@ -47,8 +47,11 @@ const isRunning = ({ child }: Running): boolean => child.exitCode === null && ch
 const isAlive = (pid: number): boolean => familyOf(pid).includes(pid);
 
 /** The daemon's syslog goes to `logger`. */
-function ggated(words: readonly (string | number)[]): Running {
-  const program = start(process.execPath, [GGATED, ...words.map(String)], { PATH: logger.searchPath });
+function ggated(words: readonly (string | number)[], environment: Record<string, string> = {}): Running {
+  const program = start(process.execPath, [GGATED, ...words.map(String)], {
+    PATH: logger.searchPath,
+    ...environment,
+  });
   running.push(program);
   return program;
 }
@@ -181,6 +184,19 @@ describe('ggated in the foreground', () => {
     await until('the new list', () => program.output().includes('info: exports read again'));
     (await RawClient.mustAttach({ port: program.port, path: other })).close();
     expect(await RawClient.attach({ port: program.port, path: image })).toBe(EPERM);
+  });
+
+  test('ends with 1 and says so after an error that nobody expected', async () => {
+    const bug = scratch.path('bug.mjs');
+    writeFileSync(bug, "process.on('SIGUSR2', () => { throw new Error('boom'); });");
+    const program = ggated(['-v', '-a', '127.0.0.1', '-p', '0', '-F', pidFile, exportsFile], {
+      NODE_OPTIONS: `--import=${bug}`,
+    });
+    await until('the pid file', () => readPidFile(pidFile) === program.pid);
+    process.kill(program.pid, 'SIGUSR2');
+    expect(await program.ended).toBe(1);
+    expect(program.output()).toMatch(/^error: this is a bug, please report it: boom/m);
+    expect(existsSync(pidFile)).toBe(false);
   });
 
   async function sessionOf({ pid }: Running): Promise<number> {

@@ -1,6 +1,12 @@
 export type DaemonSignal = 'SIGHUP' | 'SIGTERM' | 'SIGINT';
 const SIGNALS: readonly DaemonSignal[] = ['SIGHUP', 'SIGTERM', 'SIGINT'];
 
+/** Where signals come from; `process` is one. */
+export interface SignalSource {
+  on(signal: DaemonSignal, listener: (signal: NodeJS.Signals) => void): unknown;
+  off(signal: DaemonSignal, listener: (signal: NodeJS.Signals) => void): unknown;
+}
+
 /** The signals that this process gets, in order; one that nobody waits for yet is kept. */
 export class SignalQueue {
   readonly #waiting: DaemonSignal[] = [];
@@ -15,8 +21,8 @@ export class SignalQueue {
   };
 
   /** From here on none of them ends the process by itself. */
-  constructor() {
-    for (const signal of SIGNALS) process.on(signal, this.#onSignal);
+  constructor(private readonly source: SignalSource = process) {
+    for (const signal of SIGNALS) source.on(signal, this.#onSignal);
   }
 
   /** Only one call may wait at a time. */
@@ -30,6 +36,6 @@ export class SignalQueue {
 
   /** Gives the signals their usual effect again. */
   close(): void {
-    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
+    for (const signal of SIGNALS) this.source.off(signal, this.#onSignal);
   }
 }
