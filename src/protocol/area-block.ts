@@ -1,0 +1,66 @@
+import { crc32c } from './crc32c.js';
+import { ProtocolError, assert } from './errors.js';
+
+/** Every block of the private area. Source: docs/on-disk-format.md, "Blocks". */
+export const AREA_BLOCK_BYTES = 4096;
+export const AREA_FORMAT_VERSION = 1;
+const AT = { kind: 0, version: 8, crc: 12, sequence: 16, areaId: 24, body: 32 } as const;
+export const AREA_BODY_AT = AT.body;
+
+export const AREA_KIND = { superblock: 'GGMSUPER', log: 'GGMIRLOG', bitmap: 'GGMIRBIT' } as const;
+export type AreaKind = (typeof AREA_KIND)[keyof typeof AREA_KIND];
+
+export interface AreaBlockHeader {
+  readonly kind: AreaKind;
+  readonly sequence: number;
+  /** 8 bytes. */
+  readonly areaId: Buffer;
+}
+
+/** Reads an unsigned little-endian 64-bit field. Throws PROTOCOL_RANGE from 2^53 on, where numbers are not exact. */
+export function readU64le(bytes: Buffer, at: number, field: string): number {
+  const value = bytes.readBigUInt64LE(at);
+  if (value > BigInt(Number.MAX_SAFE_INTEGER))
+    throw new ProtocolError('PROTOCOL_RANGE', `${field} is 2^53 or more`);
+  return Number(value);
+}
+
+/** A block of zeros but for its header; the caller fills the body and then calls sealBlock. */
+export function newBlock(header: AreaBlockHeader): Buffer {
+  assert(header.areaId.length === 8, 'area block: area id of 8 bytes');
+  const block = Buffer.alloc(AREA_BLOCK_BYTES);
+  block.write(header.kind, AT.kind, 'latin1');
+  block.writeUInt32LE(AREA_FORMAT_VERSION, AT.version);
+  block.writeBigUInt64LE(BigInt(header.sequence), AT.sequence);
+  header.areaId.copy(block, AT.areaId);
+  return block;
+}
+
+/** Sets the checksum. The block must not change afterwards. */
+export function sealBlock(block: Buffer): Buffer {
+  block.writeUInt32LE(0, AT.crc);
+  block.writeUInt32LE(crc32c(block), AT.crc);
+  return block;
+}
+
+/** What a block's bytes are: a valid block of the kind, never written, or neither. */
+export type BlockState = 'valid' | 'empty' | 'damaged';
+
+/**
+ * `areaId` null asks for no particular one (superblocks, which tell it). A valid block of another area is 'damaged': it
+ * is left over from an earlier mirror and says nothing about this one.
+ */
+export function blockState(block: Buffer, kind: AreaKind, areaId: Buffer | null): BlockState {
+  assert(block.length === AREA_BLOCK_BYTES, 'area block: wrong size');
+  if (block.every((byte) => byte === 0)) return 'empty';
+  if (block.toString('latin1', AT.kind, AT.version) !== kind) return 'damaged';
+  if (block.readUInt32LE(AT.version) !== AREA_FORMAT_VERSION) return 'damaged';
+  const copy = Buffer.from(block);
+  copy.writeUInt32LE(0, AT.crc);
+  if (crc32c(copy) !== block.readUInt32LE(AT.crc)) return 'damaged';
+  if (areaId !== null && !block.subarray(AT.areaId, AT.body).equals(areaId)) return 'damaged';
+  return 'valid';
+}
+
+export const sequenceOf = (block: Buffer): number => readU64le(block, AT.sequence, 'sequence number');
+export const areaIdOf = (block: Buffer): Buffer => Buffer.from(block.subarray(AT.areaId, AT.body));
