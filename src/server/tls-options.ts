@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { createSecureContext, type PeerCertificate, type TlsOptions } from 'node:tls';
+import { createSecureContext, type TlsOptions } from 'node:tls';
 import { ProtocolError } from '../protocol/errors.js';
 
 /** File names, as --tls-cert, --tls-key and --tls-ca give them. PEM. */
@@ -53,16 +53,22 @@ function unusable(what: string, cause: unknown): ProtocolError {
   return new ProtocolError('PROTOCOL_FORMAT', `${what}: ${why}`, { cause });
 }
 
+/**
+ * One entry of Node's text of the alternative names: kind and value, entries being separated by a comma and a blank. A
+ * value that could be mistaken for several entries comes as a JSON string. Sticky, so that reading stops where this
+ * isn't so, rather than starting again inside a string that somebody chose to mislead us.
+ */
+const ALTERNATIVE_NAME = /(?:^|, )([^:,"]+):("(?:[^"\\]|\\.)*"|[^,"]*)(?=, |$)/gy;
+
 /** What names a certificate bears: all common names of its subject, then its DNS alternative names. */
-export function certificateNames(certificate: Pick<PeerCertificate, 'subject' | 'subjectaltname'>): string[] {
-  // A subject may have several common names; then Node gives an array, which its types don't know.
-  const common: string | string[] | undefined = certificate.subject.CN;
-  const alternative = (certificate.subjectaltname ?? '')
-    // An entry with a comma, a quote or a control character in it comes in quotes, and no host has such a name.
-    .replaceAll(/[^,]*:"(?:[^"\\]|\\.)*"/g, '')
-    .split(', ')
-    .filter((entry) => entry.startsWith('DNS:'))
-    .map((entry) => entry.slice('DNS:'.length));
-  const names = [...(common === undefined ? [] : [common].flat()), ...alternative];
-  return [...new Set(names)].filter((name) => name !== '');
+export function certificateNames(certificate: {
+  /** A subject may have several common names; then Node gives an array, which its types don't know. */
+  readonly subject: { readonly CN?: string | string[] };
+  readonly subjectaltname?: string | undefined;
+}): string[] {
+  const { CN: common = [] } = certificate.subject;
+  const alternative = [...(certificate.subjectaltname ?? '').matchAll(ALTERNATIVE_NAME)]
+    .filter(([, kind, value = '']) => kind === 'DNS' && !value.startsWith('"'))
+    .map(([, , value = '']) => value);
+  return [...new Set([common, alternative].flat())].filter((name) => name !== '');
 }
