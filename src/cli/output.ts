@@ -1,14 +1,18 @@
 /** Whoever reads our output may leave early, as in `ggmirror info … | head -1`; that is no error of anyone. */
-export function endQuietlyWithoutReader(stream: NodeJS.WriteStream): void {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
+export function writeQuietly(stream: NodeJS.WriteStream, text: string): void {
+  if (stream.listenerCount('error', endWithoutReader) === 0) stream.on('error', endWithoutReader);
+  stream.write(text);
+}
+
+function endWithoutReader(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit();
+  throw error;
 }
 
 /** Prints a result: one JSON object on one line, or lines for a person. */
 export function printResult(isJson: boolean, value: object, lines: () => readonly string[]): void {
-  process.stdout.write(isJson ? `${JSON.stringify(value)}\n` : lines().map((line) => `${line}\n`).join(''));
+  const text = isJson ? JSON.stringify(value) : lines().join('\n');
+  writeQuietly(process.stdout, `${text}\n`);
 }
 
 /** 'name:   value' lines with the values in one column. */

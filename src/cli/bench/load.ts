@@ -76,6 +76,7 @@ export class Load {
   #busy = 0;
   #writesSinceFlush = 0;
   #isStopped = false;
+  #version = UNKNOWN;
   #resolve: () => void = () => undefined;
 
   constructor(private readonly options: LoadOptions) {
@@ -106,6 +107,11 @@ export class Load {
   /** Starts nothing new; `run` resolves soon after, without the check at the end. */
   stop(): void {
     this.#isStopped = true;
+  }
+
+  /** Whether the time is up and what was written is being read back. */
+  get isChecking(): boolean {
+    return this.#phase === 'check';
   }
 
   #runSlots(slots: readonly LoadSlot[]): Promise<void> {
@@ -188,8 +194,6 @@ export class Load {
     }
     return true;
   }
-
-  #version = UNKNOWN;
 
   /** Counts over all blocks, so that no block gets the same version twice in a run of four thousand million writes. */
   #nextVersion(): number {

@@ -1,0 +1,38 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { benchCommand } from './commands/bench.js';
+import { copyCommand } from './commands/copy.js';
+import { demoCommand } from './commands/demo.js';
+import { infoCommand } from './commands/info.js';
+import { serveCommand } from './commands/serve.js';
+import { writeQuietly } from './output.js';
+
+/** The whole command line. Parsing throws CommanderError in place of ending the process. */
+export function createProgram(): Command {
+  const program = new Command('ggmirror')
+    .description("block devices over FreeBSD's ggate protocol: serve them, copy them, measure them")
+    .version(readVersion(), '-V, --version')
+    .addHelpText('after', '\nStart with: ggmirror demo');
+  for (const command of [serveCommand(), infoCommand(), copyCommand(), benchCommand(), demoCommand()]) {
+    program.addCommand(command);
+  }
+  // Commands that are added don't inherit settings, so each gets them.
+  for (const command of [program, ...program.commands]) configure(command);
+  return program;
+}
+
+function configure(command: Command): void {
+  command
+    .exitOverride()
+    .showHelpAfterError(false)
+    .showSuggestionAfterError(true)
+    .configureOutput({
+      writeOut: (text) => writeQuietly(process.stdout, text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'ggmirror: ')),
+    });
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
