@@ -34,12 +34,14 @@ interface Bench {
   readonly images: readonly string[];
   readonly servers: readonly Server[];
   readonly memoryDuring: Map<ServerName, Memory | null>;
+  readonly failures: string[];
 }
 
 type MutableRow = {
   readonly work: Work;
   readonly servers: Record<ServerName, number[]>;
   readonly ownClient: number[];
+  readonly failed: (ServerName | 'our client')[];
 };
 
 async function main(): Promise<void> {
@@ -63,7 +65,7 @@ async function main(): Promise<void> {
     const ggload = await programOf(options.ggload, 'ggload', scratch);
     await startServers(options, images, scratch, servers);
     const load = { name: ggload === null ? 'ggmirror bench' : 'ggload', program: ggload } as const;
-    await measure({ options, load, images, servers, memoryDuring: new Map() });
+    await measure({ options, load, images, servers, memoryDuring: new Map(), failures: [] });
   } finally {
     await cleanUp();
   }
@@ -90,6 +92,7 @@ async function measure(bench: Bench): Promise<void> {
     work,
     servers: { ours: [], ceiling: [], ggated: [] },
     ownClient: [],
+    failed: [],
   }));
   for (let round = 0; round < options.rounds; round++) {
     for (const row of rows) await measureRow(bench, row, round);
@@ -112,13 +115,15 @@ async function measure(bench: Bench): Promise<void> {
         during: bench.memoryDuring.get(server.name) ?? null,
         after: memoryOf(server.pid),
       })),
+    failures: bench.failures,
   };
   const file = save(options, result);
   process.stdout.write(`\n${renderResult(result)}\n\nAll rates: ${file}\n`);
+  if (bench.failures.length > 0) process.exitCode = 1;
 }
 
 async function measureRow(bench: Bench, row: MutableRow, round: number): Promise<void> {
-  const { options, load, images } = bench;
+  const { options, load } = bench;
   const servers = bench.servers.filter((server) => server.name !== 'ceiling' || row.work.clients === 1);
   const said: string[] = [];
   for (let turn = 0; turn < servers.length; turn++) {
@@ -126,22 +131,35 @@ async function measureRow(bench: Bench, row: MutableRow, round: number): Promise
     const server = servers[(turn + round) % servers.length];
     if (server === undefined) continue;
     const looking = lookAtMemory(bench, row.work, server);
-    const rate = await runLoad(load, row.work, server, images, options.seconds);
+    const rate = await attempt(bench, load, row.work, server);
     await looking;
-    row.servers[server.name].push(rate.operationsPerSecond);
-    said.push(`${server.name} ${Math.round(rate.operationsPerSecond)}`);
+    said.push(`${server.name} ${rate === null ? 'FAILED' : Math.round(rate)}`);
+    if (rate === null) row.failed.push(server.name);
+    else row.servers[server.name].push(rate);
     if (server.name !== 'ours' || row.work.clientTarget === null || load.program === null) continue;
-    const own = await runLoad(
-      { name: 'ggmirror bench', program: null },
-      row.work,
-      server,
-      images,
-      options.seconds,
-    );
-    row.ownClient.push(own.operationsPerSecond);
-    said.push(`our client ${Math.round(own.operationsPerSecond)}`);
+    const own = await attempt(bench, { name: 'ggmirror bench', program: null }, row.work, server);
+    said.push(`our client ${own === null ? 'FAILED' : Math.round(own)}`);
+    if (own === null) row.failed.push('our client');
+    else row.ownClient.push(own);
   }
   process.stderr.write(`round ${round + 1}/${options.rounds}  ${row.work.name}: ${said.join(', ')}\n`);
+}
+
+/** Null for a measurement that failed: the others are still worth having, and the report tells. */
+async function attempt(
+  bench: Bench,
+  load: Bench['load'],
+  work: Work,
+  server: Server,
+): Promise<number | null> {
+  try {
+    const rate = await runLoad(load, work, server, bench.images, bench.options.seconds);
+    return rate.operationsPerSecond;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    bench.failures.push(`${server.name}, ${work.name}: ${reason.trim()}`);
+    return null;
+  }
 }
 
 async function lookAtMemory(bench: Bench, work: Work, server: Server): Promise<void> {

@@ -9,6 +9,8 @@ export interface RowResult {
   readonly servers: Readonly<Record<ServerName, readonly number[]>>;
   /** Our client against our server. */
   readonly ownClient: readonly number[];
+  /** Who failed in at least one round: a rate that comes about only sometimes meets no target. */
+  readonly failed: readonly (ServerName | 'our client')[];
 }
 
 export interface MemoryResult {
@@ -23,6 +25,8 @@ export interface BenchResult {
   readonly load: string;
   readonly rows: readonly RowResult[];
   readonly memory: readonly MemoryResult[];
+  /** Measurements that came to nothing, one line each. */
+  readonly failures: readonly string[];
 }
 
 /** Null for nothing measured. */
@@ -43,13 +47,16 @@ export function summarize(result: BenchResult): {
   readonly ceiling: Comparison;
   readonly ownClient: Comparison;
 }[] {
-  return result.rows.map(({ work, servers, ownClient }) => ({
+  return result.rows.map(({ work, servers, ownClient, failed }) => ({
     work: work.name,
     ours: median(servers.ours),
-    ggated: compare(servers.ours, servers.ggated, work.targets.ggated),
-    ceiling: compare(servers.ours, servers.ceiling, work.targets.ceiling),
+    ggated: compare(servers.ours, servers.ggated, work.targets.ggated, failed.includes('ours')),
+    ceiling: compare(servers.ours, servers.ceiling, work.targets.ceiling, failed.includes('ours')),
     // The client is compared with ggload: its rate stands on the other side of the ratio.
-    ownClient: { ...compare(ownClient, servers.ours, work.clientTarget), median: median(ownClient) },
+    ownClient: {
+      ...compare(ownClient, servers.ours, work.clientTarget, failed.includes('our client')),
+      median: median(ownClient),
+    },
   }));
 }
 
@@ -64,11 +71,13 @@ function compare(
   measured: readonly number[],
   reference: readonly number[],
   target: number | null,
+  hasFailed: boolean,
 ): Comparison {
   const mine = median(measured);
   const other = median(reference);
   const ratio = mine === null || other === null ? null : mine / other;
-  return { median: other, ratio, target, isMet: ratio === null || target === null ? null : ratio >= target };
+  const isMet = target === null ? null : hasFailed ? false : ratio === null ? null : ratio >= target;
+  return { median: other, ratio, target, isMet };
 }
 
 export function renderResult(result: BenchResult): string {
@@ -101,7 +110,8 @@ export function renderResult(result: BenchResult): string {
       ],
     ]),
   );
-  return ['Medians, operations a second.', servers, clients, memory].join('\n\n');
+  const failures = result.failures.map((failure) => `FAILED: ${failure}`);
+  return ['Medians, operations a second.', servers, clients, memory, ...failures].join('\n\n');
 }
 
 const rate = (value: number | null): string =>
