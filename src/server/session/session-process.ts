@@ -188,8 +188,13 @@ class SessionProcess {
     };
     const worker = new Worker(new URL('./engine-thread.js', import.meta.url), {
       workerData: data,
+      // Otherwise Node would pipe the worker's output on, for which it opens process.stdout. That makes descriptor 1,
+      // the send half, non-blocking: the first answer that does not fit the socket's buffer would fail with EAGAIN.
+      stdout: true,
+      stderr: true,
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     });
+    worker.stderr.on('data', (text: Buffer) => process.stderr.write(text));
     worker.once('online', () => tell({ type: 'ready' }));
     worker.on('message', (message: FromEngine) => this.#fromEngine(message));
     worker.on('error', (error) => {
