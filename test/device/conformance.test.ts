@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import type { BlockDevice } from '../../src/device/block-device.js';
 import { createImage, openFile } from '../../src/device/file-device.js';
+import { openSyncFile } from '../../src/device/sync-device.js';
 import { slice } from '../../src/device/wrappers/slice.js';
 import { describeBlockDevice } from '../support/device-conformance.js';
 import { FaultDevice } from '../support/fault-device.js';
@@ -18,6 +19,12 @@ async function file(scratch: Scratch, sizeBytes: number): Promise<BlockDevice> {
 describeBlockDevice('a file', (scratch) => file(scratch, 1_048_576));
 
 describeBlockDevice('a file that ends inside a region', (scratch) => file(scratch, 300_032));
+
+describeBlockDevice('a file read and written at once', async (scratch) => {
+  const path = scratch.path('test.img');
+  await createImage(path, 300_032);
+  return await openSyncFile(path, { access: 'rw' });
+});
 
 describeBlockDevice('memory', () => Promise.resolve(new MemoryDevice()));
 
