@@ -54,21 +54,21 @@ export async function withSignals<Result>(work: (interrupt: Interrupt) => Promis
 }
 
 /**
- * Waits for `work`, but once an interrupt has come no longer than `limitMs` more: then it resolves, and what becomes of
- * `work` is of no interest any more.
+ * Waits for `work`, but once an interrupt has come no longer than `limitMs` more. Returns whether `work` came to its end;
+ * if not, what becomes of it is of no interest any more.
  */
 export async function endSoonAfter(
   interrupt: Interrupt,
   { clock, limitMs }: { readonly clock: Clock; readonly limitMs: number },
   work: Promise<unknown>,
-): Promise<void> {
+): Promise<boolean> {
   const timers: Timer[] = [];
   let release = (): void => undefined;
-  const limit = new Promise<void>((resolve) => {
-    release = interrupt.onInterrupt(() => timers.push(clock.after(limitMs, resolve)));
+  const limit = new Promise<false>((resolve) => {
+    release = interrupt.onInterrupt(() => timers.push(clock.after(limitMs, () => resolve(false))));
   });
   try {
-    await Promise.race([work, limit]);
+    return await Promise.race([work.then(() => true), limit]);
   } finally {
     release();
     for (const timer of timers) timer.cancel();

@@ -39,6 +39,7 @@ interface Sample {
 export class Progress {
   #doneBytes: number;
   #remark: string | null = null;
+  #remarkedMs = Number.NEGATIVE_INFINITY;
   #samples: Sample[] = [];
   #timer: Timer | null = null;
   #lineIsOpen = false;
@@ -66,8 +67,15 @@ export class Progress {
   remark(text: string | null): void {
     if (text === this.#remark) return;
     this.#remark = text;
-    if (this.#isTerminal) this.#draw();
-    else if (text !== null) this.note(`${this.options.label}: ${text}`);
+    if (this.#isTerminal) {
+      this.#draw();
+      return;
+    }
+    // A connection may come and go many times a second; the next plain line tells of it anyway.
+    const nowMs = this.options.clock.nowMs();
+    if (text === null || nowMs - this.#remarkedMs < PLAIN_INTERVAL_MS) return;
+    this.#remarkedMs = nowMs;
+    this.note(`${this.options.label}: ${text}`);
   }
 
   /** A line of its own that stays on the screen. */

@@ -166,15 +166,17 @@ export class CopyRun {
   }
 
   async #endInterrupted(signalNumber: number): Promise<never> {
-    const { interrupt, clock } = this.options;
+    const { interrupt, clock, source, target } = this.options;
     const reachedBytes = this.#pump?.safeBytes ?? this.#safeBytes;
     try {
       const flushed = this.#flush().then(() => this.#moveSafe(reachedBytes));
-      await endSoonAfter(interrupt, { clock, limitMs: DRAIN_MS }, flushed);
+      if (!(await endSoonAfter(interrupt, { clock, limitMs: DRAIN_MS }, flushed))) {
+        throw new Error(`${target.device.name} does not answer`);
+      }
     } catch (error) {
       this.options.note(`warning: what was copied last is not flushed: ${messageOf(error)}`);
     }
-    const total = formatBytes(this.options.source.device.mediaSizeBytes);
+    const total = formatBytes(source.device.mediaSizeBytes);
     throw new InterruptedError(
       `interrupted; ${formatBytes(this.#safeBytes)} of ${total} are safe. Run the same command again to go on from there`,
       signalNumber,
