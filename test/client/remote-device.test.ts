@@ -179,7 +179,7 @@ describe('close()', () => {
     const server = await world.server({ answers: false });
     const device = await world.open(server, { clock });
     const outcome = start(device, 'write', sector(0), pattern(512, 1));
-    await until('the request', () => server.sessions[0]?.requests.length);
+    await until('the request', () => (server.sessions[0]?.requests.length ?? 0) > 0);
     const closed = device.close();
     clock.advance(10_000);
     expect((await outcome)?.code).toBe('DEVICE_CLOSED');
@@ -192,7 +192,7 @@ describe('close()', () => {
     const server = await world.server({ answers: false });
     const device = await world.open(server, { clock });
     const outcome = start(device, 'write', sector(0), pattern(512, 1));
-    await until('the request', () => server.sessions[0]?.requests.length);
+    await until('the request', () => (server.sessions[0]?.requests.length ?? 0) > 0);
     await server.stop();
     await until('the loss', () => !device.isConnected);
     const closed = device.close();
@@ -289,7 +289,7 @@ describe('the flush probe', () => {
     const device = await world.open(server, probing);
     server.behaviour.answers = false;
     const waiting = start(device, 'flush', { offsetBytes: 0, lengthBytes: 0 });
-    await until('the flush', () => server.sessions[0]?.requests.length);
+    await until('the flush', () => (server.sessions[0]?.requests.length ?? 0) > 0);
     server.behaviour.answers = true;
     server.behaviour.abortsOnFlush = true;
     server.sessions[0]?.drop();

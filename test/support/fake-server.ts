@@ -220,15 +220,20 @@ export class FakeServer {
         return;
       }
       rest = Buffer.concat([rest, chunk]);
-      while (session === null && rest.length >= wantedBytes) {
-        const packet = rest.subarray(0, wantedBytes);
-        rest = rest.subarray(wantedBytes);
-        const step = conversation.next(packet);
-        if (step.done === true) {
-          if (step.value === null) return;
-          session = step.value;
-          if (rest.length > 0) session.push(rest);
-        } else wantedBytes = step.value;
+      try {
+        while (session === null && rest.length >= wantedBytes) {
+          const packet = rest.subarray(0, wantedBytes);
+          rest = rest.subarray(wantedBytes);
+          const step = conversation.next(packet);
+          if (step.done === true) {
+            if (step.value === null) return;
+            session = step.value;
+            if (rest.length > 0) session.push(rest);
+          } else wantedBytes = step.value;
+        }
+      } catch {
+        // As a ggated, it closes on what is no handshake.
+        socket.end();
       }
     });
     socket.on('end', () => {
