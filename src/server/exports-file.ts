@@ -42,19 +42,6 @@ export async function loadExports(fileName: string, deps: ExportsDeps): Promise<
   return resolveDrafts(drafts, deps);
 }
 
-/** Loads the file anew. If it is bad, the list stays what it was, and `error` says why, for the log. */
-export async function reloadExports(
-  current: ExportList,
-  fileName: string,
-  deps: ExportsDeps,
-): Promise<{ readonly exports: ExportList; readonly error: Error | null }> {
-  try {
-    return { exports: await loadExports(fileName, deps), error: null };
-  } catch (error) {
-    return { exports: current, error: error instanceof Error ? error : new Error(String(error)) };
-  }
-}
-
 /** Who may use the images of a command line that has no --allow: this machine. */
 const LOOPBACK_RULES = ['127.0.0.0/8,rw', '::1,rw'] as const;
 

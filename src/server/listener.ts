@@ -135,7 +135,7 @@ export class Listener {
       const secured = new Promise<Socket>((resolve, reject) => {
         securing.set(key, resolve);
         raw.once('close', () => {
-          securing.delete(key);
+          if (securing.get(key) === resolve) securing.delete(key);
           reject(new Error('the connection ended in the TLS handshake'));
         });
       });

@@ -65,18 +65,16 @@ export class PendingHalves<T extends CheckedHalf> {
   #keep(half: T): void {
     const forget = (): void => {
       waiting.timer.cancel();
-      half.socket.off('close', forget).off('readable', look);
+      half.socket.off('close', forget);
       if (this.#waiting.get(half.token) === waiting) this.#waiting.delete(half.token);
     };
-    // Takes nothing, but lets the stream notice its end.
-    const look = (): void => void half.socket.read(0);
     const timer = this.clock.after(this.limitMs, () => {
       forget();
       this.expired(half);
     });
     const waiting: Waiting<T> = { half, timer, forget };
     this.#waiting.set(half.token, waiting);
-    half.socket.on('close', forget).on('readable', look);
+    half.socket.on('close', forget);
   }
 }
 

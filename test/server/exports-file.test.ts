@@ -7,7 +7,6 @@ import { findExport, type ExportList } from '../../src/server/access.js';
 import {
   exportImages,
   loadExports,
-  reloadExports,
   systemResolveName,
   type ExportsDeps,
 } from '../../src/server/exports-file.js';
@@ -146,16 +145,6 @@ describe('an exports file', () => {
       "/gg.exports:2: the host name 'silent' can't be looked up: the resolver: no answer in 10 s",
     );
     expect(clock.timerCount).toBe(0);
-  });
-
-  test('that went bad leaves the list as it was and tells why', async () => {
-    const before = await loadExports(file('10.0.0.1 RW /disk'), deps);
-    const bad = await reloadExports(before, file('10.0.0.1 RW'), deps);
-    expect(bad.exports).toBe(before);
-    expect(bad.error?.message).toContain(':1: too few words');
-    const good = await reloadExports(before, file('10.0.0.2 RW /disk'), deps);
-    expect(good.error).toBeNull();
-    expect([modeFor(good.exports, '10.0.0.1'), modeFor(good.exports, '10.0.0.2')]).toEqual([undefined, 'rw']);
   });
 });
 

@@ -9,6 +9,7 @@ import { encodeClientInitial, encodeVersion } from '../../src/protocol/handshake
 import type { ProbedMedia } from '../../src/server/guarded-probe.js';
 import { PENDING_PER_HOST_MAX } from '../../src/server/limits.js';
 import {
+  exportsOf,
   hello,
   initial,
   MEDIA,
@@ -124,6 +125,18 @@ describe('clients that do not go on', () => {
     await until('it to be cut off', () => front.server.pendingCount === 0);
   });
 
+  test('a refused one that has said more than was wanted gets its answer whole, and is soon forgotten', async () => {
+    const front = await start();
+    const client = await connect(front);
+    const packets = [encodeVersion(0), encodeClientInitial(initial({ path: '/nothing' }))];
+    client.send(Buffer.concat([...packets, Buffer.alloc(300_000)]));
+    await client.read(20);
+    expect(await client.answer()).toEqual(refusedWith(1));
+    await until('it to be forgotten, without the clock', () => front.server.pendingCount === 0);
+    expect(client.error).toBeNull();
+    expect(front.clock.timerCount).toBe(0);
+  });
+
   test('one that floods while it waits for its other half fills no memory', async () => {
     const front = await start();
     const client = await (await connect(front)).introduce(initial({ half: 'receive' }));
@@ -168,8 +181,10 @@ describe('clients that break off', () => {
     const client = await (await connect(front)).introduce(initial());
     await until('the probe', () => front.clock.timerCount === 1);
     client.socket.resetAndDestroy();
-    answer(MEDIA);
     await until('it to be forgotten', () => front.server.pendingCount === 0);
+    answer(MEDIA);
+    await until('the probe to end', () => front.sessions.asked.length === 1);
+    await new Promise(setImmediate);
     expect(front.clock.timerCount).toBe(0);
     expect(front.sessions.started).toEqual([]);
   });
@@ -263,6 +278,29 @@ describe('media that are none', () => {
     await until('a new probe', () => probes === 2);
     comeBack(MEDIA);
     expect(await (await late).answer()).toEqual(welcomed);
+  });
+
+  test('a question about running sessions that nobody answers is answered after ten seconds', async () => {
+    const front = await start();
+    front.sessions.refusal = new Promise(() => undefined);
+    const client = await (await connect(front)).introduce(initial());
+    await until('the question', () => front.sessions.asked.length === 1);
+    expect(client.isQuiet).toBe(true);
+    front.clock.advance(10_000);
+    expect(await client.answer()).toEqual(refusedWith(60));
+    front.sessions.refusal = null;
+    await attach(front);
+  });
+
+  test('a medium that is no longer exported when it has been looked at is not served', async () => {
+    let answer: (media: ProbedMedia) => void = () => undefined;
+    const probing = new Promise<ProbedMedia>((resolve) => (answer = resolve));
+    const front = await start({ probeMedia: async () => probing });
+    const client = await (await connect(front)).introduce(initial());
+    await until('the probe', () => front.clock.timerCount === 1);
+    front.server.reload(exportsOf('127.0.0.1 RO /disk'));
+    answer(MEDIA);
+    expect(await client.answer()).toEqual(refusedWith(1));
   });
 
   test('a medium that changes between the halves ends the newcomer', async () => {

@@ -219,6 +219,20 @@ describe('after a hello', () => {
     expect(decodeCapabilities(await first.read(64))).toMatchObject({ keepAliveMs: 0, features });
   });
 
+  test('a client is promised no trim on a medium that can not', async () => {
+    const fussy = await startFront({
+      exports: '127.0.0.1 RW /disk',
+      probeMedia: async () => Promise.resolve({ ...MEDIA, canTrim: false }),
+    });
+    const client = await WireClient.connect({ port: fussy.port });
+    await client.introduce(initial(), hello({ features: Features.all }));
+    await client.answer();
+    const { features } = decodeCapabilities(await client.read(64));
+    expect(features).toEqual(Features.all.without(FEATURE.trim));
+    client.close();
+    fussy.close();
+  });
+
   test('a longer capability packet of a later revision is understood', async () => {
     const longer = Buffer.alloc(100, 0x77);
     encodeCapabilities(hello()).copy(longer);

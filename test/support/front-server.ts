@@ -16,7 +16,7 @@ import { until } from './until.js';
 export class FakeSessionHost implements SessionHost {
   readonly started: PairedHalves[] = [];
   /** What it says to everyone who asks. */
-  refusal: ErrnoName | null = null;
+  refusal: ErrnoName | null | Promise<ErrnoName | null> = null;
   readonly asked: AttachRequest[] = [];
 
   async refusalOf(request: AttachRequest): Promise<ErrnoName | null> {
