@@ -175,14 +175,14 @@ describe('clients that break off', () => {
   });
 
   test('while their medium is looked at leave nothing behind', async () => {
-    let answer: (media: ProbedMedia) => void = () => undefined;
-    const probing = new Promise<ProbedMedia>((resolve) => (answer = resolve));
-    const front = await start({ probeMedia: async () => probing });
+    let answer: ((media: ProbedMedia) => void) | null = null;
+    const probeMedia = (): Promise<ProbedMedia> => new Promise((resolve) => (answer = resolve));
+    const front = await start({ probeMedia });
     const client = await (await connect(front)).introduce(initial());
-    await until('the probe', () => front.clock.timerCount === 1);
+    const answerProbe = await until('the probe', () => answer);
     client.socket.resetAndDestroy();
     await until('it to be forgotten', () => front.server.pendingCount === 0);
-    answer(MEDIA);
+    answerProbe(MEDIA);
     await until('the probe to end', () => front.sessions.asked.length === 1);
     await new Promise(setImmediate);
     expect(front.clock.timerCount).toBe(0);
@@ -293,13 +293,13 @@ describe('media that are none', () => {
   });
 
   test('a medium that is no longer exported when it has been looked at is not served', async () => {
-    let answer: (media: ProbedMedia) => void = () => undefined;
-    const probing = new Promise<ProbedMedia>((resolve) => (answer = resolve));
-    const front = await start({ probeMedia: async () => probing });
+    let answer: ((media: ProbedMedia) => void) | null = null;
+    const probeMedia = (): Promise<ProbedMedia> => new Promise((resolve) => (answer = resolve));
+    const front = await start({ probeMedia });
     const client = await (await connect(front)).introduce(initial());
-    await until('the probe', () => front.clock.timerCount === 1);
+    const answerProbe = await until('the probe', () => answer);
     front.server.reload(exportsOf('127.0.0.1 RO /disk'));
-    answer(MEDIA);
+    answerProbe(MEDIA);
     expect(await client.answer()).toEqual(refusedWith(1));
   });
 
