@@ -48,7 +48,7 @@ async function receiveCapabilities(socket: Socket): Promise<CapabilityPacket> {
 }
 
 /** The next `sizeBytes` bytes. Rejects with PROTOCOL_UNEXPECTED if the connection ends before them. */
-function take(socket: Socket, sizeBytes: number, what: string): Promise<Buffer> {
+export function take(socket: Socket, sizeBytes: number, what: string): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const settle = (bytes: Buffer | null): void => {
       socket.off('readable', attempt).off('end', ended).off('close', ended);

@@ -1,0 +1,162 @@
+import { NBD_COMMAND } from '../../protocol/nbd.js';
+import type { NbdErrnoName } from '../../protocol/nbd-errno.js';
+import { NBD_REQUEST, decodeNbdRequest, type NbdRequestHeader } from '../../protocol/nbd-request.js';
+import type { Slab, SlabMemory } from './slabs.js';
+
+/** Where the payload of a WRITE lies. */
+export interface Payload {
+  /** It stays as it is until the request is done. */
+  readonly bytes: Buffer;
+  readonly at: number;
+  /** Whose part it is, to be given back; null if it is in what the socket delivered. */
+  readonly slab: Slab | null;
+}
+
+/** What becomes of requests. Headers are reused: what is needed of them must be taken at once. */
+export interface RequestSink {
+  /** No further request can be taken now. */
+  readonly isFull: boolean;
+  /** Why a request can't be served. Asked when its header has come. */
+  refusalOf(header: NbdRequestHeader): NbdErrnoName | null;
+  /** A request that has come whole. */
+  take(header: NbdRequestHeader, payload: Payload | null): void;
+  /** One that can't be served, now that it has come whole. */
+  refuse(header: NbdRequestHeader, errno: NbdErrnoName): void;
+  /** The client says goodbye. Nothing is read after that. */
+  disconnect(): void;
+}
+
+/**
+ * Cuts what a socket delivers into requests. A payload that came in one part stays where it lies; one that came in
+ * several is put together once. A request is passed on when its last byte has come, so that of one that is cut short
+ * nothing reaches the device.
+ */
+export class RequestReader {
+  /** What is left of the last delivery. */
+  #chunk: Buffer = Buffer.alloc(0);
+  #at = 0;
+  /** The first bytes of a header whose rest has not come yet. */
+  readonly #headerBytes = Buffer.alloc(NBD_REQUEST.sizeBytes);
+  #headerHave = 0;
+  /** Reused; while a payload is awaited it is that of the request. */
+  readonly #header: NbdRequestHeader = {
+    flags: 0,
+    command: 0,
+    cookieHigh: 0,
+    cookieLow: 0,
+    offsetBytes: 0,
+    lengthBytes: 0,
+  };
+  #slab: Slab | null = null;
+  #slabAt = 0;
+  #missingBytes = 0;
+  #refusal: NbdErrnoName | null = null;
+  #hasEnded = false;
+
+  constructor(
+    private readonly sink: RequestSink,
+    private readonly memory: SlabMemory,
+  ) {}
+
+  /** Whether all that came was whole requests. */
+  get isBetweenRequests(): boolean {
+    return this.#headerHave === 0 && this.#missingBytes === 0;
+  }
+
+  /**
+   * Takes what the socket delivered, which is the reader's from now on. Returns false if a part of it has to wait for
+   * resume(), since the sink is full. Throws ProtocolError PROTOCOL_MAGIC; nothing may be pushed after that.
+   */
+  push(chunk: Buffer): boolean {
+    this.#chunk = chunk;
+    this.#at = 0;
+    return this.resume();
+  }
+
+  /** Goes on after the sink was full; as push(). */
+  resume(): boolean {
+    while (!this.#hasEnded) {
+      if (this.#missingBytes > 0 && !this.#takePayload()) return true;
+      if (this.#at === this.#chunk.length) return true;
+      if (this.sink.isFull) return false;
+      if (!this.#takeHeader()) return true;
+      this.#begin();
+    }
+    return true;
+  }
+
+  /** Gives back the memory of a payload that will not come any more. */
+  close(): void {
+    this.#hasEnded = true;
+    if (this.#slab !== null) this.memory.give(this.#slab, 1);
+    this.#slab = null;
+  }
+
+  /** False if it has not come whole. */
+  #takeHeader(): boolean {
+    const availableBytes = this.#chunk.length - this.#at;
+    const wantedBytes = NBD_REQUEST.sizeBytes - this.#headerHave;
+    if (this.#headerHave === 0 && availableBytes >= wantedBytes) {
+      decodeNbdRequest(this.#chunk, this.#at, this.#header);
+      this.#at += wantedBytes;
+      return true;
+    }
+    const stepBytes = Math.min(availableBytes, wantedBytes);
+    this.#chunk.copy(this.#headerBytes, this.#headerHave, this.#at, this.#at + stepBytes);
+    this.#at += stepBytes;
+    this.#headerHave += stepBytes;
+    if (this.#headerHave < NBD_REQUEST.sizeBytes) return false;
+    this.#headerHave = 0;
+    decodeNbdRequest(this.#headerBytes, 0, this.#header);
+    return true;
+  }
+
+  #begin(): void {
+    const header = this.#header;
+    if (header.command === NBD_COMMAND.disconnect) {
+      this.#hasEnded = true;
+      this.sink.disconnect();
+      return;
+    }
+    const refusal = this.sink.refusalOf(header);
+    const payloadBytes = header.command === NBD_COMMAND.write ? header.lengthBytes : 0;
+    if (payloadBytes === 0) {
+      this.#pass(refusal, null);
+    } else if (refusal !== null) {
+      // Its payload is on the way all the same. It takes no memory, however long it is.
+      this.#refusal = refusal;
+      this.#missingBytes = payloadBytes;
+    } else if (payloadBytes <= this.#chunk.length - this.#at) {
+      const payload = { bytes: this.#chunk, at: this.#at, slab: null };
+      this.#at += payloadBytes;
+      this.sink.take(header, payload);
+    } else {
+      this.#slab = this.memory.take(payloadBytes);
+      this.#slabAt = this.#slab.usedBytes - payloadBytes;
+      this.#missingBytes = payloadBytes;
+    }
+  }
+
+  /** False if more of it has to come. */
+  #takePayload(): boolean {
+    const stepBytes = Math.min(this.#missingBytes, this.#chunk.length - this.#at);
+    const slab = this.#slab;
+    if (slab !== null) {
+      const doneBytes = this.#header.lengthBytes - this.#missingBytes;
+      this.#chunk.copy(slab.bytes, this.#slabAt + doneBytes, this.#at, this.#at + stepBytes);
+    }
+    this.#at += stepBytes;
+    this.#missingBytes -= stepBytes;
+    if (this.#missingBytes > 0) return false;
+    this.#slab = null;
+    const refusal = this.#refusal;
+    this.#refusal = null;
+    this.#pass(refusal, slab === null ? null : { bytes: slab.bytes, at: this.#slabAt, slab });
+    return true;
+  }
+
+  #pass(refusal: NbdErrnoName | null, payload: Payload | null): void {
+    if (refusal === null) this.sink.take(this.#header, payload);
+    else this.sink.refuse(this.#header, refusal);
+  }
+}
