@@ -1,6 +1,8 @@
 import { constants } from 'node:os';
-import type { Clock, Timer } from '../device/clock.js';
+import type { BlockDevice } from '../device/block-device.js';
+import { systemClock, type Clock, type Timer } from '../device/clock.js';
 
+const CLOSE_MS = 500;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Tells long work that it shall come to an end. */
@@ -73,4 +75,12 @@ export async function endSoonAfter(
     release();
     for (const timer of timers) timer.cancel();
   }
+}
+
+/**
+ * Closes a device at the end of a command. A device waits for requests in flight; after an interrupt nobody wants to.
+ * The process ends soon after, and with it what is left of the device.
+ */
+export async function closeDevice(device: BlockDevice, interrupt: Interrupt): Promise<void> {
+  await endSoonAfter(interrupt, { clock: systemClock, limitMs: CLOSE_MS }, device.close());
 }

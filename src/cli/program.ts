@@ -11,7 +11,9 @@ import { writeQuietly } from './output.js';
 export function createProgram(): Command {
   const program = new Command('ggmirror')
     .description("block devices over FreeBSD's ggate protocol: serve them, copy them, measure them")
-    .version(readVersion(), '-V, --version')
+    // No short form, and only before the command: bench has a -V of its own.
+    .version(readVersion(), '--version')
+    .enablePositionalOptions()
     .addHelpText('after', '\nStart with: ggmirror demo');
   for (const command of [serveCommand(), infoCommand(), copyCommand(), benchCommand(), demoCommand()]) {
     program.addCommand(command);

@@ -5,8 +5,8 @@ import { describeUse } from '../../device/usage.js';
 import { Load, type LoadMode } from '../bench/load.js';
 import { linesOf, resultOf } from '../bench/report.js';
 import { watchLoad } from '../bench/watch.js';
-import { CommandError, UsageError } from '../errors.js';
-import { withSignals, type Interrupt } from '../interrupt.js';
+import { CommandError, InterruptedError, UsageError } from '../errors.js';
+import { closeDevice, withSignals, type Interrupt } from '../interrupt.js';
 import { openDevice, type OpenedDevice } from '../open-device.js';
 import { printResult } from '../output.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
@@ -82,7 +82,7 @@ async function bench(uri: string, flags: BenchFlags, interrupt: Interrupt): Prom
     if (writes && flags.force !== true) await refuseUsed(uri, opened);
     await measure(uri, opened, flags, interrupt);
   } finally {
-    await opened.device.close();
+    await closeDevice(opened.device, interrupt);
   }
 }
 
@@ -122,6 +122,9 @@ async function measure(
   }
   const result = resultOf(load, { ...flags, uri, reconnects: opened.reconnectCount() });
   printResult(flags.json === true, result, () => linesOf(result));
+  if (interrupt.signalNumber !== null) {
+    throw new InterruptedError('interrupted; the result is of the time until then', interrupt.signalNumber);
+  }
   if (result.errors > 0 || result.mismatches > 0) {
     throw new CommandError(
       `${uri}: ${result.errors} errors and ${result.mismatches} mismatches` +

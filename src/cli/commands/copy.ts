@@ -5,7 +5,7 @@ import type { CopyEnd } from '../copy/end.js';
 import { statePath } from '../copy/resume.js';
 import { copyEnds, type CopySummary } from '../copy/session.js';
 import { CommandError } from '../errors.js';
-import { withSignals, type Interrupt } from '../interrupt.js';
+import { closeDevice, withSignals, type Interrupt } from '../interrupt.js';
 import { printResult } from '../output.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 import { formatBytes, formatRate, formatSeconds, parseInteger, parseSeconds } from '../units.js';
@@ -77,10 +77,10 @@ async function copy(names: Names, flags: CopyFlags, interrupt: Interrupt): Promi
       const summary = await copyOpened({ source, target }, names, flags, interrupt);
       report(summary, names, flags);
     } finally {
-      await target.device.close();
+      await closeDevice(target.device, interrupt);
     }
   } finally {
-    await source.device.close();
+    await closeDevice(source.device, interrupt);
   }
 }
 

@@ -14,7 +14,7 @@ import { WorkList } from './work-list.js';
 /** How much of the work a kill can cost. A flush more often than this would slow the copy. */
 const CHECKPOINT_MS = 10_000;
 /** How long an interrupted copy waits for requests in flight: a lost peer may never answer them. */
-const DRAIN_MS = 5_000;
+const DRAIN_MS = 3_000;
 
 export interface CopyOptions {
   readonly source: CopyEnd;
@@ -49,6 +49,8 @@ export class CopyRun {
   #pump: Pump | null = null;
   #timer: Timer | null = null;
   #checkpoint: Promise<void> = Promise.resolve();
+  /** A signal came, and requests in flight were not answered within the limit. */
+  #isSilent = false;
 
   constructor(private readonly options: CopyOptions) {
     this.#safeBytes = options.startBytes;
@@ -96,7 +98,8 @@ export class CopyRun {
     this.#pump = pump;
     this.#scheduleCheckpoint();
     try {
-      await endSoonAfter(interrupt, { clock: this.options.clock, limitMs: DRAIN_MS }, pump.run(workers));
+      const limit = { clock: this.options.clock, limitMs: DRAIN_MS };
+      this.#isSilent = !(await endSoonAfter(interrupt, limit, pump.run(workers)));
     } finally {
       this.#timer?.cancel();
       release();
@@ -169,6 +172,7 @@ export class CopyRun {
     const { interrupt, clock, source, target } = this.options;
     const reachedBytes = this.#pump?.safeBytes ?? this.#safeBytes;
     try {
+      if (this.#isSilent) throw new Error('requests in flight are not answered');
       const flushed = this.#flush().then(() => this.#moveSafe(reachedBytes));
       if (!(await endSoonAfter(interrupt, { clock, limitMs: DRAIN_MS }, flushed))) {
         throw new Error(`${target.device.name} does not answer`);

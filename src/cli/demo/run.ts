@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../device/clock.js';
+import { systemClock, type Timer } from '../../device/clock.js';
 import { createImage } from '../../device/file-device.js';
 import type { CopyEnd } from '../copy/end.js';
 import { openSource, openTarget } from '../copy/open-ends.js';
 import { copyEnds, type CopySummary } from '../copy/session.js';
-import type { Interrupt } from '../interrupt.js';
+import { InterruptedError } from '../errors.js';
+import { closeDevice, type Interrupt } from '../interrupt.js';
 import type { ProgressStream } from '../progress.js';
 import { formatBytes, formatSeconds } from '../units.js';
 import { makeImage, sha256 } from './images.js';
@@ -54,6 +55,9 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   process.once('exit', atExit);
   try {
     return await tellStory(folder, server, options);
+  } catch (error) {
+    if (!(error instanceof InterruptedError)) throw error;
+    throw new InterruptedError('interrupted; everything is cleaned up', error.signalNumber);
   } finally {
     await server.stop();
     removeFolder();
@@ -110,12 +114,13 @@ async function copyThroughKill(
   { interrupt, stream }: DemoOptions,
 ): Promise<{ readonly summary: CopySummary; readonly killedAtBytes: number }> {
   let killedAtBytes = 0;
+  let restart: Timer | null = null;
   const file = await openSource(sourcePath, { tls: {}, giveUpMs: null });
   const killOnce = (readBytes: number): void => {
     if (killedAtBytes > 0 || readBytes < IMAGE_BYTES * KILL_SHARE) return;
     killedAtBytes = readBytes;
     server.kill();
-    systemClock.after(DOWN_MS, () => {
+    restart = systemClock.after(DOWN_MS, () => {
       if (interrupt.signalNumber === null) server.start();
     });
   };
@@ -140,7 +145,8 @@ async function copyThroughKill(
     });
     return { summary, killedAtBytes };
   } finally {
-    await device.close();
-    await target.device.close();
+    (restart as Timer | null)?.cancel();
+    await closeDevice(device, interrupt);
+    await closeDevice(target.device, interrupt);
   }
 }

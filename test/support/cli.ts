@@ -1,0 +1,44 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+const PROGRAM = join(import.meta.dirname, '../../dist/cli/ggmirror.js');
+
+export interface CliResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A run of the built program. */
+export interface CliRun {
+  readonly pid: number;
+  stderr(): string;
+  signal(name: NodeJS.Signals): void;
+  readonly ended: Promise<CliResult>;
+}
+
+/** `environment` is added to ours. */
+export function startCli(words: readonly string[], environment: Record<string, string> = {}): CliRun {
+  const child = spawn(process.execPath, [PROGRAM, ...words], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
+  const { pid } = child;
+  if (pid === undefined) throw new Error('the program can’t be started');
+  const said = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (said.stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
+  return {
+    pid,
+    stderr: () => said.stderr,
+    signal: (name) => child.kill(name),
+    ended: once(child, 'close').then(([code]: unknown[]) => ({
+      code: typeof code === 'number' ? code : null,
+      ...said,
+    })),
+  };
+}
+
+export const runCli = (words: readonly string[], environment?: Record<string, string>): Promise<CliResult> =>
+  startCli(words, environment).ended;
