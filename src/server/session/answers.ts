@@ -56,11 +56,11 @@ export class AnswerQueue {
     const bytes = Buffer.concat(this.#waiting.splice(0));
     this.write(bytes).then(
       () => {
-        this.memory.unlockSend();
+        this.memory.unlockSendAndWake();
         this.#next();
       },
       () => {
-        this.memory.unlockSend();
+        this.memory.unlockSendAndWake();
         this.#waiting.length = 0;
         this.#next();
         this.broken();

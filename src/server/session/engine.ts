@@ -11,7 +11,7 @@ import {
   isHiddenFlush,
   refusalOf,
 } from '../../protocol/request.js';
-import { PHASE, READ_BYTES, SEND_BYTES, type SessionMemory } from './memory.js';
+import { BATCH_BYTES_MAX, BATCH_BYTES_MIN, BATCH_REQUESTS, PHASE, type SessionMemory } from './memory.js';
 
 /** The two connections, blocking. Both methods throw the operating system's error when the connection is broken. */
 export interface Wire {
@@ -53,6 +53,7 @@ export class Engine {
   #have: number;
   #outEnd = 0;
   #skipBytes = 0;
+  #batchBytes = BATCH_BYTES_MIN;
   readonly #input: Buffer;
   readonly #output: Buffer;
   readonly #request: RequestHeader = { command: 0, offsetBytes: 0, lengthBytes: 0 };
@@ -113,7 +114,7 @@ export class Engine {
         this.#write(request);
       } else if (request.command === COMMAND.read && request.lengthBytes > 0) this.#readDisk(request);
       else this.#serveOther(request);
-      if (this.#outEnd >= SEND_BYTES) this.#send();
+      if (this.#outEnd >= this.#batchBytes) this.#send();
     }
   }
 
@@ -148,6 +149,7 @@ export class Engine {
   #onDisk(request: RequestHeader): DeviceError | null | 'taken over' {
     const { memory, device } = this;
     const { lengthBytes, offsetBytes } = request;
+    this.#batchBytes = Math.min(BATCH_BYTES_MAX, Math.max(BATCH_BYTES_MIN, BATCH_REQUESTS * lengthBytes));
     memory.at = this.#at;
     memory.have = this.#have;
     memory.outEnd = this.#outEnd;
@@ -225,7 +227,7 @@ export class Engine {
 
   /** Moves what is left to the buffer's start when the next read would not fit. Returns how much to ask for. */
   #makeRoom(needBytes: number): number {
-    const wantBytes = Math.max(needBytes, READ_BYTES);
+    const wantBytes = Math.max(needBytes, this.#batchBytes);
     if (this.#at === this.#have) {
       this.#at = 0;
       this.#have = 0;

@@ -24,13 +24,17 @@ const WORD_COUNT = 16;
 const COUNTER = { skipBytes: 0, requests: 1, bytesRead: 2, bytesWritten: 3, errors: 4 } as const;
 const COUNTER_COUNT = 8;
 
-/** Answers are sent as soon as this much has gathered, so that the client works while the disk does (measured). */
-export const SEND_BYTES = 65_536;
-/** One read(2) takes at most this much unless a longer request is under way, for the same reason. */
-export const READ_BYTES = 65_536;
+/**
+ * How much is read at once and gathered before it is sent: four requests of the size that this client uses, but at
+ * least the first number, so that many small ones share a system call, and at most the second, so that the client works
+ * while the disk does (measured, docs/performance.md).
+ */
+export const BATCH_BYTES_MIN = 65_536;
+export const BATCH_BYTES_MAX = 524_288;
+export const BATCH_REQUESTS = 4;
 
-const IN_BYTES = 2 * (REQUEST_BYTES_MAX + HEADER.sizeBytes) + READ_BYTES;
-const OUT_BYTES = SEND_BYTES + REQUEST_BYTES_MAX + HEADER.sizeBytes;
+const IN_BYTES = 2 * (REQUEST_BYTES_MAX + HEADER.sizeBytes) + BATCH_BYTES_MAX;
+const OUT_BYTES = BATCH_BYTES_MAX + REQUEST_BYTES_MAX + HEADER.sizeBytes;
 
 /** The shared blocks, as they are handed to the engine's thread. */
 export interface SessionMemoryBlocks {
@@ -120,8 +124,14 @@ export class SessionMemory {
     return Atomics.compareExchange(this.#words, WORD.sendLock, 0, 1) === 0;
   }
 
+  /** Engine: nobody sleeps on the lock while the engine has it, for the other thread never waits (AnswerQueue). */
   unlockSend(): void {
     Atomics.store(this.#words, WORD.sendLock, 0);
+  }
+
+  /** Watchdog: the engine may sleep on the lock. */
+  unlockSendAndWake(): void {
+    this.unlockSend();
     Atomics.notify(this.#words, WORD.sendLock, 1);
   }
 

@@ -8,7 +8,7 @@ import {
 } from '../../protocol/request.js';
 import { assert } from '../../protocol/errors.js';
 import { encodeAnswer } from './answers.js';
-import { PHASE, READ_BYTES, type SessionMemory } from './memory.js';
+import { BATCH_BYTES_MIN, PHASE, type SessionMemory } from './memory.js';
 
 /** How a takeover ended: the disk came back and the engine goes on, or the client went away. */
 export type TakeoverEnd = 'resumed' | 'client gone';
@@ -21,7 +21,7 @@ export type TakeoverEnd = 'resumed' | 'client gone';
  * The engine's input buffer is left alone until then, for a hanging write still reads from it.
  */
 export class Takeover {
-  readonly #chunk = Buffer.alloc(READ_BYTES);
+  readonly #chunk = Buffer.alloc(BATCH_BYTES_MIN);
   #skipBytes = 0;
   #bytes: Buffer;
 
