@@ -43,23 +43,29 @@ export function sealBlock(block: Buffer): Buffer {
   return block;
 }
 
-/** What a block's bytes are: a valid block of the kind, never written, or neither. */
+/** Highest sequence number; a block with a higher one is damaged, so that there is always a next one. */
+const SEQUENCE_MAX = 2 ** 52;
+const ZERO_BLOCK = Buffer.alloc(AREA_BLOCK_BYTES);
+const ZERO_CRC = Buffer.alloc(4);
+
+/** What a block's bytes are: a valid block of the kind, never written in this area, or neither. */
 export type BlockState = 'valid' | 'empty' | 'damaged';
 
 /**
- * `areaId` null asks for no particular one (superblocks, which tell it). A valid block of another area is 'damaged': it
- * is left over from an earlier mirror and says nothing about this one.
+ * `areaId` null asks for no particular one (superblocks, which tell it). A sound block of another area is 'empty': it is
+ * left over from an earlier mirror, and nothing was written in its place since. Only header and checksum are looked at.
  */
 export function blockState(block: Buffer, kind: AreaKind, areaId: Buffer | null): BlockState {
   assert(block.length === AREA_BLOCK_BYTES, 'area block: wrong size');
-  if (block.every((byte) => byte === 0)) return 'empty';
+  if (block.equals(ZERO_BLOCK)) return 'empty';
   if (block.toString('latin1', AT.kind, AT.version) !== kind) return 'damaged';
   if (block.readUInt32LE(AT.version) !== AREA_FORMAT_VERSION) return 'damaged';
-  const copy = Buffer.from(block);
-  copy.writeUInt32LE(0, AT.crc);
-  if (crc32c(copy) !== block.readUInt32LE(AT.crc)) return 'damaged';
-  if (areaId !== null && !block.subarray(AT.areaId, AT.body).equals(areaId)) return 'damaged';
-  return 'valid';
+  const before = crc32c(block.subarray(0, AT.crc));
+  const rest = crc32c(block.subarray(AT.sequence), crc32c(ZERO_CRC, before));
+  if (rest !== block.readUInt32LE(AT.crc)) return 'damaged';
+  if (areaId !== null && !block.subarray(AT.areaId, AT.body).equals(areaId)) return 'empty';
+  const sequence = block.readBigUInt64LE(AT.sequence);
+  return sequence >= 1n && sequence <= BigInt(SEQUENCE_MAX) ? 'valid' : 'damaged';
 }
 
 export const sequenceOf = (block: Buffer): number => readU64le(block, AT.sequence, 'sequence number');

@@ -1,5 +1,14 @@
-import { AREA_KIND, areaIdOf, newBlock, readU64le, sealBlock, sequenceOf } from './area-block.js';
+import {
+  AREA_BLOCK_BYTES,
+  AREA_KIND,
+  areaIdOf,
+  newBlock,
+  readU64le,
+  sealBlock,
+  sequenceOf,
+} from './area-block.js';
 import { ProtocolError, assert } from './errors.js';
+import { isPowerOfTwo } from './geometry.js';
 
 /** Components of a mirror, this one included. */
 export const SLOT_COUNT = 8;
@@ -135,13 +144,12 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
 export function decodeSuperblock(block: Buffer): Superblock {
   const flags = block.readUInt32LE(AT.flags);
   const has = (bits: number, flag: number): boolean => Math.floor(bits / flag) % 2 === 1;
-  const nameEnd = block.indexOf(0, AT.name);
   const superblock: Superblock = {
     sequence: sequenceOf(block),
     areaId: areaIdOf(block),
     mirrorUuid: getUuid(block, AT.mirrorUuid),
     componentUuid: getUuid(block, AT.componentUuid),
-    name: block.toString('utf8', AT.name, Math.min(nameEnd, AT.name + NAME_BYTES)),
+    name: getName(block),
     mediaSizeBytes: readU64le(block, AT.mediaSize, 'media size'),
     sectorSizeBytes: block.readUInt32LE(AT.sectorSize),
     regionSizeBytes: block.readUInt32LE(AT.regionSize),
@@ -169,11 +177,40 @@ export function decodeSuperblock(block: Buffer): Superblock {
       };
     }),
   };
-  if (
-    superblock.slot >= SLOT_COUNT ||
-    superblock.slots[superblock.slot]?.componentUuid !== superblock.componentUuid
-  ) {
+  checkSuperblock(superblock);
+  return superblock;
+}
+
+function getName(block: Buffer): string {
+  const field = block.subarray(AT.name, AT.name + NAME_BYTES);
+  const end = field.indexOf(0);
+  const bytes = field.subarray(0, end === -1 ? NAME_BYTES : end);
+  const name = bytes.toString('utf8');
+  // What does not come back as the same bytes could not be written again.
+  if (end === -1 || !Buffer.from(name, 'utf8').equals(bytes)) {
+    throw new ProtocolError(
+      'PROTOCOL_FORMAT',
+      "superblock: the mirror's name is no text that ends with a NUL",
+    );
+  }
+  return name;
+}
+
+function checkSuperblock({ slot, slots, componentUuid, mediaSizeBytes, sectorSizeBytes }: Superblock): void {
+  if (componentUuid === NO_UUID || slots[slot]?.componentUuid !== componentUuid) {
     throw new ProtocolError('PROTOCOL_FORMAT', 'superblock: it is not in its own table of components');
   }
-  return superblock;
+  const used = slots.map((record) => record.componentUuid).filter((uuid) => uuid !== NO_UUID);
+  if (new Set(used).size !== used.length) {
+    throw new ProtocolError('PROTOCOL_FORMAT', 'superblock: a component is twice in its table');
+  }
+  if (!isPowerOfTwo(sectorSizeBytes) || sectorSizeBytes < 512 || sectorSizeBytes > AREA_BLOCK_BYTES) {
+    throw new ProtocolError('PROTOCOL_RANGE', `superblock: sectors of ${sectorSizeBytes} bytes`);
+  }
+  if (mediaSizeBytes === 0 || mediaSizeBytes % sectorSizeBytes !== 0) {
+    throw new ProtocolError(
+      'PROTOCOL_RANGE',
+      `superblock: a media size of ${mediaSizeBytes} bytes is no whole number of sectors`,
+    );
+  }
 }
