@@ -1,6 +1,6 @@
-import type { BlockOp } from '../device/block-device.js';
-import type { CapabilityPacket } from '../protocol/capabilities.js';
-import { FEATURE, type Features } from '../protocol/capabilities.js';
+import type { BlockOp, Capabilities } from '../device/block-device.js';
+import { FEATURE, Features, type CapabilityPacket } from '../protocol/capabilities.js';
+import type { AccessMode } from '../protocol/handshake.js';
 import { regionCount } from '../protocol/geometry.js';
 import { CHECKSUM_BYTES_MAX, COMMAND } from '../protocol/request.js';
 import { TRANSFER_BYTES_MAX, TRIM_BYTES_MAX, WRITE_ZEROES_BYTES_MAX } from './limits.js';
@@ -50,4 +50,23 @@ export function isInForce(op: BlockOp, features: Features, knowsFlush: boolean):
 export function idText(hello: CapabilityPacket | null, which: 'instanceId' | 'bootId'): string | null {
   const id = hello?.[which];
   return id === undefined || id.every((byte) => byte === 0) ? null : id.toString('hex');
+}
+
+/** What a device can do that was opened with `access`, by what the server told in its hello. */
+export function capabilitiesOf(
+  access: AccessMode,
+  hello: CapabilityPacket | null,
+  knowsFlush: boolean,
+): Capabilities {
+  const features = hello?.features ?? Features.none;
+  const read = access !== 'wo';
+  const write = access !== 'ro';
+  return {
+    read,
+    write,
+    flush: isInForce('flush', features, knowsFlush),
+    trim: write && isInForce('trim', features, knowsFlush),
+    writeZeroes: write && isInForce('write-zeroes', features, knowsFlush),
+    checksum: read && isInForce('checksum', features, knowsFlush),
+  };
 }

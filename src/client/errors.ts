@@ -1,4 +1,4 @@
-import { DeviceError } from '../device/block-device.js';
+import { DeviceError, type BlockOp } from '../device/block-device.js';
 import { errnoName } from '../protocol/errno.js';
 import { ProtocolError } from '../protocol/errors.js';
 
@@ -32,4 +32,22 @@ export function asLossError(name: string, error: unknown): DeviceError {
   return new DeviceError('DEVICE_LOST', 'ECONNRESET', `${name}: the connection is lost: ${text}`, {
     cause: error,
   });
+}
+
+/** Of a request that the server of this session can't take, though an earlier one could. */
+export const unsupported = (name: string, op: BlockOp): DeviceError =>
+  new DeviceError('DEVICE_IO', 'EOPNOTSUPP', `${name}: the server no longer offers ${op}; open it anew`);
+
+/** Of a request while there is no connection and nobody wants to wait. `lastLoss` is why. */
+export const notConnected = (name: string, lastLoss: DeviceError | null): DeviceError =>
+  new DeviceError('DEVICE_LOST', 'ENOTCONN', `${name}: not connected; it goes on trying`, {
+    cause: lastLoss,
+  });
+
+/** Of a flush that can't cover what it should. */
+export function flushLoss(name: string, lastLoss: DeviceError | null): DeviceError {
+  const message =
+    `${name}: the server's host has restarted, or may have, and writes since the last flush may be lost; ` +
+    'write them again';
+  return new DeviceError('DEVICE_LOST', 'EIO', message, { cause: lastLoss });
 }

@@ -1,5 +1,4 @@
 import { DeviceError, type BlockIo } from '../device/block-device.js';
-import type { Clock, Timer } from '../device/clock.js';
 import { fromWireErrno } from '../protocol/errno.js';
 import { ProtocolError, assert } from '../protocol/errors.js';
 import { COMMAND } from '../protocol/request.js';
@@ -10,19 +9,17 @@ import { InFlightTable, type Waiter, type WireRequest } from './in-flight.js';
 import { IoQueue } from './io-queue.js';
 import { ReplyParser, type ReplySink } from './reply-parser.js';
 import { RequestWriter, type PartWriter } from './request-writer.js';
+import { SilenceWatch, type SilenceSettings } from './silence-watch.js';
 
 /** What the pipeline needs of a connection. */
 export interface PipelineConnection extends PartWriter {
   readonly copiesWrites: boolean;
 }
 
-export interface PipelineSettings {
-  readonly name: string;
+export interface PipelineSettings extends SilenceSettings {
   readonly mediaSizeBytes: number;
   readonly requestsMax: number;
   readonly bytesMax: number;
-  readonly requestTimeoutMs: number;
-  readonly clock: Clock;
 }
 
 export interface PipelineOwner {
@@ -68,8 +65,7 @@ export class Pipeline implements ReplySink {
   #isPumpDue = false;
   #hasProgressed = false;
   #lastSentMs = 0;
-  #oldestSinceMs = 0;
-  #watch: Timer | null = null;
+  readonly #watch: SilenceWatch;
 
   constructor(
     private readonly settings: PipelineSettings,
@@ -77,6 +73,11 @@ export class Pipeline implements ReplySink {
   ) {
     this.#requestsMax = settings.requestsMax;
     this.#table = new InFlightTable(Math.max(1024, settings.requestsMax * 4));
+    this.#watch = new SilenceWatch(
+      settings,
+      () => this.#connection !== null && this.#table.count > 0,
+      (error) => owner.broken(error),
+    );
   }
 
   get isIdle(): boolean {
@@ -119,8 +120,8 @@ export class Pipeline implements ReplySink {
     this.#parser = new ReplyParser(this);
     this.#writer = new RequestWriter(connection, () => this.#handedOver(connection));
     this.#sendSeq = this.#table.oldestSeq;
-    this.#oldestSinceMs = this.settings.clock.nowMs();
-    this.#lastSentMs = this.#oldestSinceMs;
+    this.#watch.restart();
+    this.#lastSentMs = this.settings.clock.nowMs();
     this.#hasProgressed = this.isIdle;
     if (this.#hasProgressed) this.owner.progressed();
     this.#schedule();
@@ -132,8 +133,7 @@ export class Pipeline implements ReplySink {
     this.#earlyRefusals = 0;
     this.#parser = null;
     this.#writer = null;
-    this.#watch?.cancel();
-    this.#watch = null;
+    this.#watch.stop();
     for (const request of this.#table.all()) {
       if (request.refusal !== null) this.#finish(request, request.refusal);
       else if (!request.isReplayed) this.#completions.add(this.#table.remove(request), error);
@@ -170,7 +170,7 @@ export class Pipeline implements ReplySink {
       fault = error instanceof Error ? error : new Error(String(error));
     }
     if (this.#table.oldestSeq !== oldestSeq) {
-      this.#oldestSinceMs = this.settings.clock.nowMs();
+      this.#watch.restart();
       if (!this.#hasProgressed) {
         this.#hasProgressed = true;
         this.owner.progressed();
@@ -237,11 +237,11 @@ export class Pipeline implements ReplySink {
     if (this.#sendSeq === firstSeq) return;
     this.#lastSentMs = this.settings.clock.nowMs();
     writer.flush();
-    this.#armWatch(this.settings.requestTimeoutMs);
+    this.#watch.begin();
   }
 
   #add(bytes: number): WireRequest {
-    if (this.#table.count === 0) this.#oldestSinceMs = this.settings.clock.nowMs();
+    if (this.#table.count === 0) this.#watch.restart();
     return this.#table.add(bytes);
   }
 
@@ -300,29 +300,6 @@ export class Pipeline implements ReplySink {
     }
     if (this.#queue.length > 0) this.#schedule();
     this.#completions.deliver();
-  }
-
-  #armWatch(delayMs: number): void {
-    if (this.#watch !== null || this.#connection === null || this.#table.count === 0) return;
-    this.#watch = this.settings.clock.after(delayMs, () => {
-      this.#watch = null;
-      this.#checkSilence();
-    });
-  }
-
-  /**
-   * A request's time runs from when it was sent, or from when the last one before it was answered: on a slow link a
-   * full window takes its time, and cutting a connection that moves would only begin it all anew.
-   */
-  #checkSilence(): void {
-    const { name, clock, requestTimeoutMs } = this.settings;
-    if (this.#connection === null || this.#table.count === 0) return;
-    const leftMs = this.#oldestSinceMs + requestTimeoutMs - clock.nowMs();
-    if (leftMs > 0) this.#armWatch(leftMs);
-    else {
-      const message = `${name}: a request is unanswered after ${requestTimeoutMs} ms; check the link and the server`;
-      this.owner.broken(new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', message));
-    }
   }
 }
 

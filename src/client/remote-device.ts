@@ -3,10 +3,10 @@ import { assertStartable } from '../device/check-io.js';
 import type { Timer } from '../device/clock.js';
 import { FEATURE, Features } from '../protocol/capabilities.js';
 import { COMMAND } from '../protocol/request.js';
-import { COMMANDS, isInForce } from './commands.js';
+import { COMMANDS, capabilitiesOf, isInForce } from './commands.js';
 import type { Connection } from './connection.js';
 import { Dialer } from './dialer.js';
-import { asLossError } from './errors.js';
+import { asLossError, flushLoss, notConnected, unsupported } from './errors.js';
 import { KeepAlive } from './keep-alive.js';
 import { CLOSE_DRAIN_MS, WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from './limits.js';
 import type { RemoteEvents, RemoteOptions, SessionInfo } from './options.js';
@@ -68,7 +68,7 @@ export class RemoteDevice implements BlockDevice {
     this.name = name;
     this.mediaSizeBytes = connection.terms.mediaSizeBytes;
     this.sectorSizeBytes = connection.terms.sectorSizeBytes;
-    this.can = capabilities(dialer, connection, knowsFlush);
+    this.can = capabilitiesOf(options.access, connection.terms.hello, knowsFlush);
     this.#pipeline = new Pipeline(
       {
         name,
@@ -139,7 +139,7 @@ export class RemoteDevice implements BlockDevice {
           if (error === null || error.code === 'DEVICE_IO') resolve();
           else reject(error);
         };
-        if (!this.#pipeline.startEmpty(command, 0, { done })) reject(this.#notConnected());
+        if (!this.#pipeline.startEmpty(command, 0, { done })) reject(notConnected(this.name, this.#lastLoss));
       });
       timesMs.push(this.#dialer.clock.nowMs() - fromMs);
     }
@@ -199,7 +199,7 @@ export class RemoteDevice implements BlockDevice {
     this.#failure = null;
     for (const op of ['flush', 'trim', 'write-zeroes', 'checksum'] as const) {
       if (isInForce(op, this.#features, knowsFlush)) continue;
-      this.#pipeline.fail(this.#unsupported(op), (command) => command === COMMANDS[op].command);
+      this.#pipeline.fail(unsupported(this.name, op), (command) => command === COMMANDS[op].command);
     }
     this.#connection = connection;
     this.#move('attached');
@@ -219,7 +219,10 @@ export class RemoteDevice implements BlockDevice {
     const unflushed = durability.hasUnflushed;
     durability.restarted();
     const isFlush = (command: number): boolean => command === COMMAND.flush;
-    if (durability.hasUnreportedLoss && this.#pipeline.fail(this.#flushLoss(), isFlush) > 0)
+    if (
+      durability.hasUnreportedLoss &&
+      this.#pipeline.fail(flushLoss(this.name, this.#lastLoss), isFlush) > 0
+    )
       durability.reported();
     const certain = this.#session.bootId !== null && session.bootId !== null;
     this.#events.restarted?.({ certain, unflushed });
@@ -246,7 +249,7 @@ export class RemoteDevice implements BlockDevice {
 
   /** Everything that waits ends with `reason`, and new requests with a word about it. */
   #fail(reason: DeviceError): void {
-    this.#failure = this.#notConnected();
+    this.#failure = notConnected(this.name, this.#lastLoss);
     this.#move('gaveUp');
     this.#pipeline.fail(reason, () => true);
   }
@@ -310,39 +313,9 @@ export class RemoteDevice implements BlockDevice {
     if (this.#failure !== null) return this.#failure;
     if (this.#closing !== null) return new DeviceError('DEVICE_CLOSED', 'EBADF', `${this.name}: closed`);
     if (this.#connection !== null && !isInForce(io.op, this.#features, this.#knowsFlush))
-      return this.#unsupported(io.op);
+      return unsupported(this.name, io.op);
     if (io.op !== 'flush' || !this.#pipeline.durability.hasUnreportedLoss) return null;
     this.#pipeline.durability.reported();
-    return this.#flushLoss();
+    return flushLoss(this.name, this.#lastLoss);
   }
-
-  #unsupported(op: BlockIo['op']): DeviceError {
-    return new DeviceError('DEVICE_IO', 'EOPNOTSUPP', `${this.name}: ${op} is not possible in this session`);
-  }
-
-  #notConnected(): DeviceError {
-    const message = `${this.name}: not connected; it goes on trying`;
-    return new DeviceError('DEVICE_LOST', 'ENOTCONN', message, { cause: this.#lastLoss });
-  }
-
-  #flushLoss(): DeviceError {
-    const message =
-      `${this.name}: the server's host has restarted, or may have, and writes since the last flush may be lost; ` +
-      'write them again';
-    return new DeviceError('DEVICE_LOST', 'EIO', message, { cause: this.#lastLoss });
-  }
-}
-
-function capabilities({ options }: Dialer, { terms }: Connection, knowsFlush: boolean): Capabilities {
-  const features = terms.hello?.features ?? Features.none;
-  const read = options.access !== 'wo';
-  const write = options.access !== 'ro';
-  return {
-    read,
-    write,
-    flush: isInForce('flush', features, knowsFlush),
-    trim: write && isInForce('trim', features, knowsFlush),
-    writeZeroes: write && isInForce('write-zeroes', features, knowsFlush),
-    checksum: read && isInForce('checksum', features, knowsFlush),
-  };
 }

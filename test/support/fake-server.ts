@@ -100,14 +100,7 @@ export class FakeSession {
 
   /** Does what the request says and answers it. */
   serve(request: FakeRequest): void {
-    const { disk } = this.server;
-    const { command, offsetBytes, lengthBytes, data } = request;
-    const range = disk.subarray(offsetBytes, offsetBytes + lengthBytes);
-    if (command === COMMAND.write) data.copy(range);
-    if (command === COMMAND.writeZeroes || command === COMMAND.trim) range.fill(0);
-    const sums = Buffer.alloc(command === COMMAND.checksum ? regionCount(lengthBytes) * 4 : 0);
-    if (command === COMMAND.checksum) checksumRegions(range, sums, 0);
-    this.answer(request, { body: command === COMMAND.read ? range : sums });
+    this.answer(request, { body: this.server.apply(request) });
   }
 
   answer(request: FakeRequest, how: { errorNumber?: number; body?: Buffer } = {}): void {
@@ -176,6 +169,17 @@ export class FakeServer {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** Does what the request says; returns what its answer carries. */
+  apply({ command, offsetBytes, lengthBytes, data }: FakeRequest): Buffer {
+    const range = this.disk.subarray(offsetBytes, offsetBytes + lengthBytes);
+    if (command === COMMAND.read) return Buffer.from(range);
+    if (command === COMMAND.write) data.copy(range);
+    if (command === COMMAND.writeZeroes || command === COMMAND.trim) range.fill(0);
+    const sums = Buffer.alloc(command === COMMAND.checksum ? regionCount(lengthBytes) * 4 : 0);
+    if (command === COMMAND.checksum) checksumRegions(range, sums, 0);
+    return sums;
   }
 
   /** The `index`-th session, as soon as it stands. */
