@@ -12,7 +12,9 @@ export interface RemoteFlags {
 
 export function addRemoteOptions(command: Command): Command {
   return command
-    .addOption(new Option('--tls-ca <file>', "for ggates://: trust the server's certificate by this one (PEM)"))
+    .addOption(
+      new Option('--tls-ca <file>', "for ggates://: trust the server's certificate by this one (PEM)"),
+    )
     .addOption(new Option('--tls-cert <file>', 'for ggates://: show this certificate to the server (PEM)'))
     .addOption(new Option('--tls-key <file>', "for ggates://: the certificate's private key (PEM)"));
 }
