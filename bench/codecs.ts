@@ -1,5 +1,6 @@
 /**
- * Micro-benchmarks of `src/protocol`: what one packet, one handshake and one checksum cost by themselves. A table a
+ * Micro-benchmarks of `src/protocol` and of the region bitmap: what one packet, one handshake, one checksum and one
+ * mark cost by themselves. A table a
  * suite; each line of it is compared with the fastest of its suite.
  */
 import { createHash, randomBytes } from 'node:crypto';
@@ -29,6 +30,7 @@ import {
   refusalOf,
   type SessionTerms,
 } from '../src/protocol/request.js';
+import { bitmapSuite } from './region-bitmap.js';
 import { renderTable } from './table.js';
 
 interface Suite {
@@ -136,4 +138,5 @@ async function run(suite: Suite): Promise<void> {
   process.stdout.write(`\n${renderTable(heading, rows)}\n`);
 }
 
-for (const suite of [headerSuite(), handshakeSuite(), capabilitySuite(), checksumSuite()]) await run(suite);
+const suites = [headerSuite(), handshakeSuite(), capabilitySuite(), checksumSuite(), bitmapSuite()];
+for (const suite of suites) await run(suite);
