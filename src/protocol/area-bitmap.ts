@@ -46,13 +46,6 @@ export function decodeBitmap(place: BitmapPlace, block: Buffer): Buffer {
   return bits;
 }
 
-/** All regions of a place marked. Memory of its own. */
-export function fullBits({ regionCount }: BitmapPlace): Buffer {
-  const bits = Buffer.alloc(BITMAP_BITS_BYTES, 0xff);
-  clearTail(bits, regionCount);
-  return bits;
-}
-
 function clearTail(bits: Buffer, regionCount: number): void {
   assert(regionCount > 0 && regionCount <= 8 * BITMAP_BITS_BYTES, 'bitmap block: no such number of regions');
   const whole = Math.floor(regionCount / 8);

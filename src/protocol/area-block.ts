@@ -70,3 +70,9 @@ export function blockState(block: Buffer, kind: AreaKind, areaId: Buffer | null)
 
 export const sequenceOf = (block: Buffer): number => readU64le(block, AT.sequence, 'sequence number');
 export const areaIdOf = (block: Buffer): Buffer => Buffer.from(block.subarray(AT.areaId, AT.body));
+
+/** What a block says it is, whether it is sound or not; for messages. */
+export const kindAndVersionOf = (block: Buffer): { readonly kind: string; readonly version: number } => ({
+  kind: block.toString('latin1', AT.kind, AT.version),
+  version: block.readUInt32LE(AT.version),
+});

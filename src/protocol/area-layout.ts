@@ -19,6 +19,9 @@ const PAIR_BYTES = 2 * AREA_BLOCK_BYTES;
 const LOG_AT = SUPERBLOCK_COPIES * AREA_BLOCK_BYTES;
 const BITMAPS_AT = LOG_AT + AREA_LOG_BLOCKS * AREA_BLOCK_BYTES;
 
+/** Regions are numbered in 32 bits. */
+export const MEDIA_BYTES_MAX = 2 ** 32 * REGION_SIZE_BYTES;
+
 /** Media bytes whose regions fill one bitmap block. */
 const MEDIA_BYTES_A_PAIR = BITMAP_BLOCK_REGIONS * REGION_SIZE_BYTES;
 
@@ -59,7 +62,7 @@ export function bitmapPairAt(mediaSizeBytes: number, slot: number, n: number): n
 
 /**
  * The media size that a provider can carry: the largest multiple of 4,096 with which data, area and a label in the last
- * sector fit. Throws ProtocolError (PROTOCOL_RANGE): sectors of more than 4,096 bytes, or too small for an area.
+ * sector fit, MEDIA_BYTES_MAX at most. Throws ProtocolError (PROTOCOL_RANGE): sectors of more than 4,096 bytes, or too small for an area.
  */
 export function mediaSizeFor(providerSizeBytes: number, providerSectorBytes: number): number {
   assert(isPowerOfTwo(providerSectorBytes), 'area: a sector size is a power of two');
@@ -81,5 +84,5 @@ export function mediaSizeFor(providerSizeBytes: number, providerSectorBytes: num
       `its ${providerSizeBytes} bytes are too few for a mirror's private area; it takes ${areaSizeBytes(1)} at least`,
     );
   }
-  return mediaBlocks * AREA_BLOCK_BYTES;
+  return Math.min(mediaBlocks * AREA_BLOCK_BYTES, MEDIA_BYTES_MAX);
 }
