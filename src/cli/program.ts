@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { benchCommand } from './commands/bench.js';
+import { clearCommand } from './commands/clear.js';
 import { copyCommand } from './commands/copy.js';
 import { demoCommand } from './commands/demo.js';
+import { dumpCommand } from './commands/dump.js';
 import { infoCommand } from './commands/info.js';
 import { serveCommand } from './commands/serve.js';
 import { writeQuietly } from './output.js';
@@ -15,9 +17,8 @@ export function createProgram(): Command {
     .version(readVersion(), '--version')
     .enablePositionalOptions()
     .addHelpText('after', '\nStart with: ggmirror demo');
-  for (const command of [serveCommand(), infoCommand(), copyCommand(), benchCommand(), demoCommand()]) {
-    program.addCommand(command);
-  }
+  const onDevices = [serveCommand(), infoCommand(), copyCommand(), dumpCommand(), clearCommand()];
+  for (const command of [...onDevices, benchCommand(), demoCommand()]) program.addCommand(command);
   // Commands that are added don't inherit settings, so each gets them.
   for (const command of [program, ...program.commands]) configure(command);
   return program;

@@ -1,4 +1,11 @@
-import { DISK_FLAG_BITS, MIRROR_FLAG_BITS, balanceName, type FlagWord } from './gmirror-flags.js';
+import {
+  DISK_FLAG_BITS,
+  MIRROR_FLAG_BITS,
+  balanceName,
+  type DiskFlags,
+  type FlagWord,
+  type MirrorFlags,
+} from './gmirror-flags.js';
 import { displayText, type DecodedLabel } from './gmirror-label.js';
 
 /** gmirror's words for flags. It has none for CANDELETE here, though it stores it. */
@@ -34,8 +41,8 @@ export function formatLabelDump(provider: string, label: DecodedLabel): string {
     ['mediasize', label.mediaSizeBytes],
     ['sectorsize', label.sectorSizeBytes],
     ['syncoffset', label.syncOffsetBytes],
-    ['mflags', flagText(label.mirrorFlags, MIRROR_FLAG_BITS, MIRROR_FLAG_WORDS)],
-    ['dflags', flagText(label.diskFlags, DISK_FLAG_BITS, DISK_FLAG_WORDS)],
+    ['mflags', flagText(label.mirrorFlags, mirrorFlagWords(label.mirrorFlags))],
+    ['dflags', flagText(label.diskFlags, diskFlagWords(label.diskFlags))],
     ['hcprovider', displayText(label.hardcodedProvider)],
     ['provsize', label.providerSizeBytes],
     ['MD5 hash', label.md5],
@@ -44,16 +51,22 @@ export function formatLabelDump(provider: string, label: DecodedLabel): string {
   return `Metadata on ${provider}:\n${lines.join('')}\n`;
 }
 
-/** NONE means that the whole word is 0; flags without a word leave the value empty. */
-function flagText<Name extends string>(
+/** gmirror's words for the flags that are set. */
+export const mirrorFlagWords = (flags: MirrorFlags): string[] =>
+  wordsOf(flags, MIRROR_FLAG_BITS, MIRROR_FLAG_WORDS);
+export const diskFlagWords = (flags: DiskFlags): string[] => wordsOf(flags, DISK_FLAG_BITS, DISK_FLAG_WORDS);
+
+function wordsOf<Name extends string>(
   flags: FlagWord<Name>,
   bits: Readonly<Record<Name, number>>,
   words: Readonly<Record<Name, string | null>>,
-): string {
+): string[] {
   const set = (Object.keys(bits) as Name[]).filter((name) => flags[name]);
-  if (set.length + flags.otherBits.length === 0) return 'NONE';
-  return set
-    .map((name) => words[name])
-    .filter((word) => word !== null)
-    .join(' ');
+  return set.map((name) => words[name]).filter((word) => word !== null);
+}
+
+/** NONE means that the whole word is 0; flags without a word leave the value empty. */
+function flagText(flags: MirrorFlags | DiskFlags, words: readonly string[]): string {
+  const { otherBits, ...claims } = flags;
+  return otherBits.length === 0 && !Object.values(claims).includes(true) ? 'NONE' : words.join(' ');
 }
