@@ -1,0 +1,199 @@
+import type { BlockDevice, BlockIo, BlockOp, Capabilities, DeviceError } from '../device/block-device.js';
+import type { Clock } from '../device/clock.js';
+import { assert } from '../protocol/errors.js';
+import type { Uuid } from '../protocol/superblock.js';
+import { type ComponentEvent, type ComponentState, nextState } from './component-state.js';
+import type { MetaStore } from './meta-store.js';
+import { RegionBitmap } from './region-bitmap.js';
+
+/** What is there of a component while it is connected. */
+export interface ComponentMedia {
+  /** Its data: exactly the mirror's media size. */
+  readonly data: BlockDevice;
+  readonly store: MetaStore;
+  /**
+   * Fails every request in flight at once, on data and store; afterwards no buffer of a caller is touched. The media is
+   * of no use from then on but for close().
+   */
+  abandon(): void;
+  /** Resolves when nothing can reach the medium any more, not even a request that hung. */
+  close(): Promise<void>;
+}
+
+export interface ComponentIdentity {
+  readonly uuid: Uuid;
+  /** Index in the superblock's table, 0 to 7. */
+  readonly slot: number;
+  /** As the administrator gave it. */
+  readonly name: string;
+  /** 0 to 255, higher is preferred. */
+  readonly priority: number;
+  readonly isLocal: boolean;
+}
+
+/** A request of the mirror's to one component. */
+export interface ComponentIo {
+  readonly op: BlockOp;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly buffer: Buffer | null;
+  readonly bufferAt: number;
+  /** Called once, and not within start(). */
+  answered(component: Component, error: DeviceError | null): void;
+}
+
+const NO_CAPABILITIES: Capabilities = {
+  read: false,
+  write: false,
+  flush: false,
+  trim: false,
+  writeZeroes: false,
+  checksum: false,
+};
+
+/** One request under way. Answered once: by the device, or by the component when it gives the device up. */
+class Errand implements BlockIo {
+  readonly op: BlockOp;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly buffer: Buffer | null;
+  readonly bufferAt: number;
+
+  constructor(
+    private readonly component: Component,
+    readonly io: ComponentIo,
+    readonly startedAtMs: number,
+  ) {
+    this.op = io.op;
+    this.offsetBytes = io.offsetBytes;
+    this.lengthBytes = io.lengthBytes;
+    this.buffer = io.buffer;
+    this.bufferAt = io.bufferAt;
+  }
+
+  done(error: DeviceError | null): void {
+    this.component.finished(this, error);
+  }
+}
+
+/**
+ * One component, connected or not: its state, what is in flight to it, and what it misses. It decides nothing; the
+ * mirror does.
+ *
+ * Invariants: `media` is null exactly while DISCONNECTED; `missing` has a bit for every region that this component may
+ * have other bytes in than the ACTIVE ones, but for extents in the activity log; `unflushed` for every region written
+ * and answered here since its last good flush began.
+ */
+export class Component {
+  #state: ComponentState = 'DISCONNECTED';
+  #media: ComponentMedia | null = null;
+  readonly #errands = new Set<Errand>();
+  readonly missing: RegionBitmap;
+  unflushed: RegionBitmap;
+  /** Everything must be copied: its `missing` is full. */
+  isFull = false;
+  /** Why it is not connected, or the last thing that went wrong; null if nothing did. */
+  trouble: string | null = null;
+  readonly counters = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
+
+  constructor(
+    readonly identity: ComponentIdentity,
+    private readonly mediaSizeBytes: number,
+    private readonly clock: Clock,
+  ) {
+    this.missing = new RegionBitmap(mediaSizeBytes);
+    this.unflushed = new RegionBitmap(mediaSizeBytes);
+  }
+
+  get name(): string {
+    return this.identity.name;
+  }
+
+  get state(): ComponentState {
+    return this.#state;
+  }
+
+  get can(): Capabilities {
+    return this.#media?.data.can ?? NO_CAPABILITIES;
+  }
+
+  get isConnected(): boolean {
+    return this.#media !== null;
+  }
+
+  /** Writes go to it: it is in step, or getting there. */
+  get takesWrites(): boolean {
+    return this.#state === 'ACTIVE' || this.#state === 'SYNCHRONIZING';
+  }
+
+  get inFlight(): number {
+    return this.#errands.size;
+  }
+
+  /** Only while connected. */
+  get store(): MetaStore {
+    assert(this.#media !== null, `component ${this.name}: no store while disconnected`);
+    return this.#media.store;
+  }
+
+  attach(media: ComponentMedia, event: 'attachedCurrent' | 'attachedStale'): void {
+    assert(media.data.mediaSizeBytes === this.mediaSizeBytes, `component ${this.name}: data of another size`);
+    this.#state = nextState(this.#state, event);
+    this.#media = media;
+    this.trouble = null;
+  }
+
+  move(event: Exclude<ComponentEvent, 'attachedCurrent' | 'attachedStale' | 'lost'>): void {
+    this.#state = nextState(this.#state, event);
+  }
+
+  /** Gives the media up: fails what is in flight and hands the media over for closing. */
+  lose(error: DeviceError): ComponentMedia {
+    this.#state = nextState(this.#state, 'lost');
+    const media = this.#media;
+    assert(media !== null, `component ${this.name}: lost without media`);
+    this.#media = null;
+    this.trouble = error.message;
+    // What it has not flushed may be gone when it comes back, and what is in flight may or may not be there.
+    this.missing.union(this.unflushed);
+    this.unflushed = new RegionBitmap(this.mediaSizeBytes);
+    for (const { op, offsetBytes, lengthBytes } of this.#errands) {
+      if (op !== 'read' && lengthBytes > 0) this.missing.mark({ offsetBytes, lengthBytes });
+    }
+    media.abandon();
+    const errands = [...this.#errands];
+    this.#errands.clear();
+    for (const errand of errands) errand.io.answered(this, error);
+    return media;
+  }
+
+  /** Only while connected. */
+  start(io: ComponentIo): void {
+    assert(this.#media !== null, `component ${this.name}: a request while disconnected`);
+    const errand = new Errand(this, io, this.clock.nowMs());
+    this.#errands.add(errand);
+    this.#media.data.start(errand);
+  }
+
+  /** For Errand. */
+  finished(errand: Errand, error: DeviceError | null): void {
+    // An abandoned one has been answered already.
+    if (!this.#errands.delete(errand)) return;
+    const { counters } = this;
+    if (error !== null) counters.errors += 1;
+    else if (errand.op === 'read') {
+      counters.reads += 1;
+      counters.bytesRead += errand.lengthBytes;
+    } else if (errand.op === 'write') {
+      counters.writes += 1;
+      counters.bytesWritten += errand.lengthBytes;
+    }
+    errand.io.answered(this, error);
+  }
+
+  /** How long the oldest request has been under way; 0 without any. */
+  oldestMs(): number {
+    for (const errand of this.#errands) return this.clock.nowMs() - errand.startedAtMs;
+    return 0;
+  }
+}

@@ -1,0 +1,257 @@
+import { DeviceError } from '../device/block-device.js';
+import type { RandomSource } from '../device/random.js';
+import {
+  FREE_SLOT,
+  HISTORY_COUNT,
+  NO_UUID,
+  SLOT_COUNT,
+  UUID_BYTES,
+  type SlotRecord,
+  type Uuid,
+} from '../protocol/superblock.js';
+import type { Component } from './component.js';
+import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
+import { RegionBitmap } from './region-bitmap.js';
+
+/** What the mirror remembers across crashes, besides log and bitmaps. */
+export interface JournalState {
+  readonly current: Uuid;
+  readonly history: readonly Uuid[];
+  /** By slot: the generation that a component had when it was lost; NO_UUID while it is in step. */
+  readonly lostAt: readonly Uuid[];
+  readonly genid: number;
+  readonly syncid: number;
+}
+
+export interface JournalOptions {
+  /** Every component of the mirror, connected or not. */
+  readonly components: readonly Component[];
+  readonly mediaSizeBytes: number;
+  readonly random: RandomSource;
+  /** A component failed to keep what it was told; drop it. Never the last ACTIVE one. */
+  readonly failed: (component: Component, error: DeviceError) => void;
+  /** Flushes the data of every component that can, and waits for it. */
+  readonly flushAll: () => Promise<void>;
+}
+
+/**
+ * Puts on stable storage what must be there before something else happens: on every component that takes writes, one
+ * thing after another. A step holds when an ACTIVE component has it; those that failed are dropped, and that is
+ * recorded next.
+ */
+export class Journal {
+  #state: JournalState;
+  #isRunning = false;
+  /** Someone is behind whom the superblocks do not yet call so. */
+  #isLossPending = false;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly options: JournalOptions,
+    state: JournalState,
+  ) {
+    this.#state = state;
+  }
+
+  get state(): JournalState {
+    return this.#state;
+  }
+
+  /** Until recordLoss() is done nothing may be answered: a crash would take a stale component for a good one. */
+  get isLossPending(): boolean {
+    return this.#isLossPending;
+  }
+
+  /** The set of hot extents; with the first one the run begins, with none it is clean. */
+  commitLog(extents: readonly number[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const isRunning = extents.length > 0;
+      if (isRunning && !this.#isRunning) {
+        this.#isRunning = true;
+        await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+      }
+      await this.#everywhere((store) => store.writeLog(extents));
+      await this.#everywhere((store) => store.flush());
+      if (!isRunning && this.#isRunning) {
+        this.#isRunning = false;
+        await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+        await this.#everywhere((store) => store.flush());
+      }
+    });
+  }
+
+  /** Before extents leave the log: what was written there is flushed, and who misses it is marked. */
+  retire(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.options.flushAll();
+      await this.#writeBitmaps();
+    });
+  }
+
+  /** A component is behind from now on. Called when it has been dropped; resolves when that is durable. */
+  recordLoss(): Promise<void> {
+    this.#isLossPending = true;
+    return this.#inTurn(async () => {
+      if (!this.#isLossPending) return;
+      const lostAt = [...this.#state.lostAt];
+      let isNew = false;
+      for (const component of this.options.components) {
+        const { slot } = component.identity;
+        if (component.takesWrites || lostAt[slot] !== NO_UUID) continue;
+        lostAt[slot] = this.#state.current;
+        isNew = true;
+      }
+      this.#isLossPending = false;
+      if (!isNew) return;
+      this.#state = { ...this.#nextGeneration(), lostAt, syncid: this.#state.syncid + 1 };
+      try {
+        await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+        await this.#everywhere((store) => store.flush());
+      } catch (error) {
+        this.#isLossPending = true;
+        throw error;
+      }
+    });
+  }
+
+  /** A component that is behind has come: from now on it says itself that its data is a mixture. */
+  beginResync(component: Component, extents: readonly number[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const { store } = component;
+      await this.#writeIdentity(store, component);
+      await store.writeLog(extents);
+      await store.flush();
+    });
+  }
+
+  /** It has everything, flushed. First it says so itself, then the others do. */
+  endResync(component: Component): Promise<void> {
+    return this.#inTurn(async () => {
+      const { slot } = component.identity;
+      const lostAt = this.#state.lostAt.with(slot, NO_UUID);
+      const { store } = component;
+      await store.writeSuperblock({ ...this.#change({ ...this.#state, lostAt }), isInconsistent: false });
+      await store.writeLabel(this.#label(false));
+      await store.flush();
+      this.#state = { ...this.#state, lostAt };
+      await this.#everywhere((other, who) =>
+        who === component ? Promise.resolve() : this.#writeIdentity(other, who),
+      );
+      await this.#writeBitmaps();
+      await this.#everywhere((other) => other.flush());
+    });
+  }
+
+  /** Everything that is remembered, to every component: at start and at the end. */
+  writeAll(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+      await this.#writeBitmaps();
+      await this.#everywhere((store) => store.flush());
+    });
+  }
+
+  /** A new generation, as when a mirror goes on without a component or is promoted. */
+  #nextGeneration(): JournalState {
+    const { current, history } = this.#state;
+    return {
+      ...this.#state,
+      current: this.options.random.nextBytes(UUID_BYTES).toString('hex'),
+      history: [current, ...history].slice(0, HISTORY_COUNT),
+    };
+  }
+
+  async #writeBitmaps(): Promise<void> {
+    for (const component of this.options.components) {
+      const bitmap = this.#bitmapOf(component);
+      if (bitmap === null) continue;
+      const pages = bitmap.takeChangedPages();
+      if (pages.length === 0) continue;
+      const { slot } = component.identity;
+      try {
+        await this.#everywhere((store) => store.writeBitmap(slot, bitmap, pages));
+      } catch (error) {
+        for (const page of pages) bitmap.retakePage(page);
+        throw error;
+      }
+    }
+    await this.#everywhere((store) => store.flush());
+  }
+
+  /** What `component` may miss, as the others are to remember it; null if that is nothing new. */
+  #bitmapOf(component: Component): RegionBitmap | null {
+    if (!component.isConnected || component.can.flush) return component.missing;
+    // What was written to a component that can't flush stays suspect for as long as it is there.
+    const both = new RegionBitmap(this.options.mediaSizeBytes);
+    both.union(component.missing);
+    both.union(component.unflushed);
+    return both;
+  }
+
+  #writeIdentity(store: MetaStore, component: Component): Promise<void> {
+    const isResyncing = component.state !== 'ACTIVE';
+    // The target of a resync keeps the generation of its data until it has all of the new one.
+    const { current, history, ...rest } = this.#change(this.#state);
+    const change: SuperblockChange = isResyncing
+      ? { ...rest, isInconsistent: true }
+      : { ...rest, current, history, isInconsistent: false };
+    return store.writeSuperblock(change).then(() => store.writeLabel(this.#label(isResyncing)));
+  }
+
+  #change(
+    state: JournalState,
+  ): Required<Pick<SuperblockChange, 'current' | 'history' | 'isRunning' | 'slots' | 'genid' | 'syncid'>> {
+    const { current, history, genid, syncid } = state;
+    return { current, history, isRunning: this.#isRunning, slots: this.#slots(state), genid, syncid };
+  }
+
+  #slots(state: JournalState): SlotRecord[] {
+    const slots: SlotRecord[] = Array.from({ length: SLOT_COUNT }, () => FREE_SLOT);
+    for (const component of this.options.components) {
+      const { slot, uuid } = component.identity;
+      const lostAt = state.lostAt[slot] ?? NO_UUID;
+      const isSuspect = component.isConnected && !component.can.flush;
+      slots[slot] = {
+        componentUuid: uuid,
+        lostAt,
+        isMarked: lostAt !== NO_UUID || isSuspect,
+        isFull: component.isFull,
+      };
+    }
+    return slots;
+  }
+
+  #label(isSynchronizing: boolean): LabelState {
+    const { genid, syncid } = this.#state;
+    return { genid, syncid, isDirty: this.#isRunning, isSynchronizing };
+  }
+
+  /** On all that take writes, at the same time. Rejects if no ACTIVE one has done it. */
+  async #everywhere(step: (store: MetaStore, component: Component) => Promise<void>): Promise<void> {
+    const targets = this.options.components.filter((component) => component.takesWrites);
+    const outcomes = await Promise.allSettled(targets.map((component) => step(component.store, component)));
+    const isHeld = outcomes.some(
+      ({ status }, index) => status === 'fulfilled' && targets[index]?.state === 'ACTIVE',
+    );
+    const failures = targets.flatMap((component, index) => {
+      const outcome = outcomes[index];
+      return outcome?.status === 'rejected' ? [toFailure(component, outcome.reason)] : [];
+    });
+    for (const { component, error } of failures) this.options.failed(component, error);
+    if (isHeld) return;
+    throw failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component');
+  }
+
+  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+    const mine = this.#last.then(run);
+    this.#last = mine.catch(() => undefined);
+    return mine;
+  }
+}
+
+function toFailure(component: Component, reason: unknown): { component: Component; error: DeviceError } {
+  const message = `${component.name}: its private area or label can't be written`;
+  const error =
+    reason instanceof DeviceError ? reason : new DeviceError('DEVICE_IO', 'EIO', message, { cause: reason });
+  return { component, error };
+}

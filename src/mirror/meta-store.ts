@@ -1,0 +1,33 @@
+import type { Superblock } from '../protocol/superblock.js';
+import type { RegionBitmap } from './region-bitmap.js';
+
+/** The fields of the gmirror label that change while a mirror runs. */
+export interface LabelState {
+  readonly genid: number;
+  readonly syncid: number;
+  readonly isDirty: boolean;
+  readonly isSynchronizing: boolean;
+}
+
+/** What a superblock says besides its own identity and place. */
+export type SuperblockChange = Partial<
+  Pick<
+    Superblock,
+    'isRunning' | 'isInconsistent' | 'current' | 'history' | 'slots' | 'genid' | 'syncid' | 'modifiedNs'
+  >
+>;
+
+/**
+ * Where a component keeps what the mirror must remember: private area and label. Nothing but flush() promises
+ * durability; on a component that can't flush, flush() promises nothing and resolves. All reject with DeviceError.
+ */
+export interface MetaStore {
+  /** As last written or read. */
+  readonly superblock: Superblock;
+  writeSuperblock(change: SuperblockChange): Promise<void>;
+  writeLog(extents: readonly number[]): Promise<void>;
+  /** The parts of `bitmap`, which is that of `slot`, that hold the given pages. */
+  writeBitmap(slot: number, bitmap: RegionBitmap, pages: readonly number[]): Promise<void>;
+  writeLabel(state: LabelState): Promise<void>;
+  flush(): Promise<void>;
+}

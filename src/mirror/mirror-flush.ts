@@ -1,0 +1,98 @@
+import type { BlockIo } from '../device/block-device.js';
+import { DeviceError } from '../device/block-device.js';
+import type { Component, ComponentIo } from './component.js';
+import { RegionBitmap } from './region-bitmap.js';
+
+const FLUSH = { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0 } as const;
+
+/**
+ * Flushes one component. What it had not flushed when this began is flushed when it resolves; on a failure it still is
+ * not, and the caller drops the component. A component that can't flush keeps everything as not flushed.
+ */
+export function flushComponent(component: Component, mediaSizeBytes: number): Promise<DeviceError | null> {
+  if (!component.can.flush) return Promise.resolve(null);
+  const covered = component.unflushed;
+  component.unflushed = new RegionBitmap(mediaSizeBytes);
+  return new Promise((resolve) => {
+    const io: ComponentIo = {
+      ...FLUSH,
+      answered(_component, error) {
+        if (error !== null) {
+          component.unflushed.union(covered);
+          // lose() has run already if it was this that failed, and has not seen what this flush covered.
+          if (!component.isConnected) component.missing.union(covered);
+        }
+        resolve(error);
+      },
+    };
+    component.start(io);
+  });
+}
+
+export interface FlushHost {
+  readonly targets: readonly Component[];
+  readonly mediaSizeBytes: number;
+  /** Drops the component; it is not the last ACTIVE one. */
+  dropAfterFlush(component: Component, error: DeviceError): void;
+  /** Resolves when every loss so far is recorded. */
+  lossesRecorded(): Promise<void>;
+}
+
+/**
+ * The caller's flushes, and the mirror's own. Those that come while one runs wait for the next and share it: the running
+ * one may have begun before the writes that they are to cover.
+ */
+export class MirrorFlush {
+  #waiting: ((error: DeviceError | null) => void)[] = [];
+  #isRunning = false;
+
+  constructor(private readonly host: FlushHost) {}
+
+  start(io: BlockIo): void {
+    this.#waiting.push((error) => io.done(error));
+    if (!this.#isRunning) this.#next();
+  }
+
+  /** Rejects if no ACTIVE component could flush. */
+  async run(): Promise<void> {
+    const error = await new Promise<DeviceError | null>((resolve) => {
+      this.#waiting.push(resolve);
+      if (!this.#isRunning) this.#next();
+    });
+    if (error !== null) throw error;
+  }
+
+  #next(): void {
+    const group = this.#waiting;
+    if (group.length === 0) return;
+    this.#waiting = [];
+    this.#isRunning = true;
+    const end = (error: DeviceError | null): void => {
+      this.#isRunning = false;
+      for (const answer of group) answer(error);
+      this.#next();
+    };
+    this.#flush().then(end, (error: unknown) => end(error as DeviceError));
+  }
+
+  async #flush(): Promise<DeviceError | null> {
+    const { host } = this;
+    const targets = [...host.targets];
+    const errors = await Promise.all(
+      targets.map((component) => flushComponent(component, host.mediaSizeBytes)),
+    );
+    const failures = targets.flatMap((component, index) => {
+      const error = errors[index] ?? null;
+      return error === null ? [] : [{ component, error }];
+    });
+    const isGood = targets.some((component, index) => errors[index] === null && component.state === 'ACTIVE');
+    for (const { component, error } of failures)
+      if (component.isConnected) host.dropAfterFlush(component, error);
+    if (!isGood) {
+      return (
+        failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component')
+      );
+    }
+    return null;
+  }
+}
