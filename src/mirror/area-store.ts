@@ -7,13 +7,14 @@ import {
   bitmapBlockCount,
   extentCount,
   logBlockAt,
+  otherCopy,
   superblockAt,
 } from '../protocol/area-layout.js';
 import { assert } from '../protocol/errors.js';
 import { encodeSuperblock, type Superblock } from '../protocol/superblock.js';
 import { AreaBitmaps } from './area-bitmaps.js';
 import { AreaIo } from './area-io.js';
-import { findSuperblock } from './area-superblock.js';
+import { findSuperblock, newestSuperblock } from './area-superblock.js';
 import { BlockPair } from './block-pair.js';
 import { LogRing } from './log-ring.js';
 import type { SuperblockChange } from './meta-store.js';
@@ -83,8 +84,7 @@ export class AreaStore {
     const io = new AreaIo(device, atBytes);
     const sizeBytes = areaSizeBytes(mediaSizeBytes);
     assert(io.roomBytes >= sizeBytes, `${io.name}: no room for an area of ${sizeBytes} bytes`);
-    await io.zero(superblockAt(0), superblockAt(1) + AREA_BLOCK_BYTES);
-    await io.flush();
+    await eraseSuperblocks(io);
     await io.zero(logBlockAt(0), sizeBytes - logBlockAt(0));
     const first: Superblock = {
       ...superblock,
@@ -231,5 +231,15 @@ export class AreaStore {
     const mine = this.#last.then(run);
     this.#last = mine.catch(() => undefined);
     return mine;
+  }
+}
+
+/** The newest copy goes last: the one before it must not come to light again, with a newer log and newer bitmaps. */
+async function eraseSuperblocks(io: AreaIo): Promise<void> {
+  const blocks = await io.readBlocks(superblockAt(0), 2);
+  const newest = newestSuperblock([blocks[0] ?? null, blocks[1] ?? null]) ?? 0;
+  for (const copy of [otherCopy(newest), newest]) {
+    await io.zero(superblockAt(copy), AREA_BLOCK_BYTES);
+    await io.flush();
   }
 }

@@ -61,6 +61,11 @@ export function findSuperblock(
   return misfit === null ? { state: 'ok', superblock, block, copies } : { state: 'damaged', why: misfit };
 }
 
+/** The copy that findSuperblock() would choose, without a look at whether it fits; null if there is none. */
+export function newestSuperblock(blocks: readonly [Buffer | null, Buffer | null]): 0 | 1 | null {
+  return newestCopy([asFound(readCopy(blocks[0])), asFound(readCopy(blocks[1]))]);
+}
+
 const asFound = ({ state, superblock }: Copy): FoundCopy => ({
   state,
   sequence: superblock?.sequence ?? 0,

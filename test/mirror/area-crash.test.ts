@@ -1,0 +1,161 @@
+import { describe, expect, test } from 'vitest';
+import { AreaStore } from '../../src/mirror/area-store.js';
+import { areaSizeBytes } from '../../src/protocol/area-layout.js';
+import {
+  AREA_MEDIA_BYTES,
+  AreaModel,
+  bitmapSaying,
+  newSuperblock,
+  pageSays,
+  uuidOf,
+} from '../support/area-model.js';
+import { FREE_SLOT } from '../../src/protocol/superblock.js';
+import { SeededRandom } from '../support/seeded-random.js';
+import { VolatileDevice, type VolatileDeviceOptions } from '../support/volatile-device.js';
+
+const AREA_BYTES = areaSizeBytes(AREA_MEDIA_BYTES);
+const STEPS = 24;
+
+async function newArea(): Promise<Buffer> {
+  const device = new VolatileDevice({ medium: Buffer.alloc(AREA_BYTES, 0xa5) });
+  await AreaStore.create(device, 0, newSuperblock());
+  return device.crash(new SeededRandom(1));
+}
+
+async function openArea(device: VolatileDevice): Promise<AreaStore> {
+  const opened = await AreaStore.open(device, 0);
+  if (opened.state !== 'ok') throw new Error(`the area is ${opened.state}`);
+  return opened.store;
+}
+
+interface Run {
+  readonly seed: number;
+  readonly diesAfter: number;
+  /** How often a write or flush fails without the device being gone. */
+  readonly failures?: number;
+  readonly options?: Omit<VolatileDeviceOptions, 'medium'>;
+}
+
+/** Performs random operations until the power goes, and again from what that leaves. Returns what is wrong then. */
+async function runOnce(fresh: Buffer, run: Run): Promise<{ wrong: string | null; requestCount: number }> {
+  const random = new SeededRandom(run.seed);
+  const device = new VolatileDevice({ medium: Buffer.from(fresh), ...run.options });
+  const model = AreaModel.fresh();
+  device.requestsLeft = run.diesAfter;
+  const failures = run.failures ?? 0;
+  if (failures > 0) device.failing = () => random.chance(failures);
+  try {
+    let store = await openArea(device);
+    for (let step = 0; step < STEPS; step++) {
+      // A process that ends and starts again finds what it wrote, but does not know how much of it is durable.
+      if (random.chance(0.1)) store = await openArea(device);
+      await model.step(store, random).catch((error: unknown) => {
+        if (device.isDead() || failures === 0) throw error;
+      });
+    }
+  } catch (error) {
+    if (!device.isDead() && failures === 0) throw error;
+  }
+  const { requestCount } = device;
+  const survivor = new VolatileDevice({ medium: device.crash(random), ...run.options });
+  return { wrong: await model.verify(survivor), requestCount };
+}
+
+describe('after a loss of power', () => {
+  test('at every request of random sequences, each thing is as it was before or after, never older than a flush', async () => {
+    const fresh = await newArea();
+    for (let seed = 1; seed <= 12; seed++) {
+      const { requestCount } = await runOnce(fresh, { seed, diesAfter: Infinity });
+      for (let diesAfter = 1; diesAfter <= requestCount; diesAfter++) {
+        const { wrong } = await runOnce(fresh, { seed, diesAfter });
+        expect(wrong, `seed=${seed} diesAfter=${diesAfter}`).toBeNull();
+      }
+    }
+  });
+
+  test('the same holds when single writes and flushes fail before it', async () => {
+    const fresh = await newArea();
+    for (let seed = 1; seed <= 400; seed++) {
+      const { wrong } = await runOnce(fresh, { seed, diesAfter: 20 + (seed % 80), failures: 0.1 });
+      expect(wrong, `seed=${seed}`).toBeNull();
+    }
+  });
+
+  test('a disk whose flush does nothing is caught by these tests', async () => {
+    const fresh = await newArea();
+    let caught = 0;
+    for (let seed = 1; seed <= 40; seed++) {
+      const run = { seed, diesAfter: Infinity, options: { flushIsALie: true } };
+      const { wrong } = await runOnce(fresh, run);
+      if (wrong !== null) caught += 1;
+    }
+    expect(caught).toBeGreaterThan(10);
+  });
+
+  test('crash upon crash upon crash leaves an area that can be read and written', async () => {
+    let medium = await newArea();
+    const random = new SeededRandom(77);
+    let syncid = 1;
+    for (let round = 0; round < 200; round++) {
+      const device = new VolatileDevice({ medium });
+      device.requestsLeft = 1 + random.below(14);
+      let attempted = syncid;
+      try {
+        const store = await openArea(device);
+        for (;;) {
+          attempted += 1;
+          await store.writeSuperblock({ syncid: attempted });
+          syncid = attempted;
+        }
+      } catch (error) {
+        if (!device.isDead()) throw error;
+      }
+      medium = device.crash(random);
+      const found = (await openArea(new VolatileDevice({ medium: Buffer.from(medium) }))).superblock.syncid;
+      expect([syncid, attempted], `round=${round}`).toContain(found);
+      syncid = found;
+    }
+  });
+});
+
+describe('making an area over another one', () => {
+  test('leaves, at every loss of power, the old area whole, the new one, none, or a damaged one', async () => {
+    const old = new VolatileDevice({ medium: await newArea() });
+    const store = await openArea(old);
+    // A superblock that fills two sectors, so that it can be torn.
+    const slots = newSuperblock().slots.with(7, { ...FREE_SLOT, componentUuid: uuidOf(0xc7) });
+    await store.writeSuperblock({ slots });
+    await store.writeLog([3, 5]);
+    await store.writeBitmap(1, bitmapSaying(2, 9), [2]);
+    await store.writeSuperblock({ genid: 7 });
+    const medium = old.crash(new SeededRandom(1));
+    const next = newSuperblock({ areaId: Buffer.alloc(8, 9) });
+    const seen = new Set<string>();
+    for (const writeZeroes of [true, false]) {
+      for (let diesAfter = 1; diesAfter <= 20; diesAfter++) {
+        for (let seed = 1; seed <= 10; seed++) {
+          const device = new VolatileDevice({ medium: Buffer.from(medium), can: { writeZeroes } });
+          device.requestsLeft = diesAfter;
+          await AreaStore.create(device, 0, next).catch((error: unknown) => {
+            if (!device.isDead()) throw error;
+          });
+          const survivor = new VolatileDevice({ medium: device.crash(new SeededRandom(seed)) });
+          seen.add(await describeArea(survivor));
+        }
+      }
+    }
+    expect([...seen].sort()).toEqual(['damaged', 'new', 'none', 'old 7, log 3 5, page 9']);
+  });
+});
+
+async function describeArea(device: VolatileDevice): Promise<string> {
+  const opened = await AreaStore.open(device, 0);
+  if (opened.state !== 'ok') return opened.state;
+  const { store } = opened;
+  const log = store.readLog();
+  const said = log === 'damaged' ? log : log.join(' ');
+  const page = pageSays(await store.readBitmap(1), 2);
+  const { genid, areaId } = store.superblock;
+  if (areaId[0] === 9) return genid === 0 && said === '' && page === '0' ? 'new' : 'new, but not empty';
+  return `old ${genid}, log ${said}, page ${page}`;
+}
