@@ -64,10 +64,12 @@ class Errand implements BlockIo {
     readonly io: ComponentIo,
     readonly startedAtMs: number,
   ) {
-    this.op = io.op;
+    // Who can't zero a range by itself is sent the zeroes.
+    const mustSendZeroes = io.op === 'write-zeroes' && !component.can.writeZeroes;
+    this.op = mustSendZeroes ? 'write' : io.op;
     this.offsetBytes = io.offsetBytes;
     this.lengthBytes = io.lengthBytes;
-    this.buffer = io.buffer;
+    this.buffer = mustSendZeroes ? Buffer.alloc(io.lengthBytes) : io.buffer;
     this.bufferAt = io.bufferAt;
   }
 

@@ -11,7 +11,6 @@ export interface ReadHost {
   readDone(component: Component): void;
   /** `component` failed a read that others answered (or nobody did): repair the range there, or drop it. */
   readFailed(component: Component, read: MirrorRead, error: DeviceError, isAnswered: boolean): void;
-  ended(): void;
 }
 
 /**
@@ -47,7 +46,6 @@ export class MirrorRead implements ComponentIo {
     this.host.readDone(component);
     if (error === null) {
       this.#tell(true);
-      this.host.ended();
       this.io.done(null);
       return;
     }
@@ -63,7 +61,6 @@ export class MirrorRead implements ComponentIo {
     this.#tell(false);
     const [first] = this.#errors;
     assert(first !== undefined, 'mirror read: failed without an error');
-    this.host.ended();
     this.io.done(first);
   }
 

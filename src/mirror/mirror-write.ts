@@ -25,7 +25,7 @@ export interface WriteHost {
    * took it, else the error for the caller.
    */
   settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null>;
-  ended(write: MirrorWrite): void;
+  ended(): void;
 }
 
 /**
@@ -118,7 +118,7 @@ export class MirrorWrite implements RangeHolder, LogEntrant, ComponentIo {
   #end(error: DeviceError | null): void {
     if (this.#isInLog) this.host.log.leave(this);
     this.host.locks.release(this);
-    this.host.ended(this);
+    this.host.ended();
     this.io.done(error);
   }
 }

@@ -81,7 +81,7 @@ describe('a mirror', () => {
     const rig = makeRig();
     disk(rig, 1).fault.plan = (io) => (io.op === 'write' ? { kind: 'hold' } : null);
     let outcome: DeviceError | null | 'waits' = 'waits';
-    void start(rig.mirror, 'write', { offsetBytes: 0, lengthBytes: 4096 }, block(1)).then(
+    const answered = start(rig.mirror, 'write', { offsetBytes: 0, lengthBytes: 4096 }, block(1)).then(
       (error) => (outcome = error),
     );
     await rig.settle();

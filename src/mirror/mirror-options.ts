@@ -1,0 +1,42 @@
+import type { Clock } from '../device/clock.js';
+import type { RandomSource } from '../device/random.js';
+import type { Superblock, Uuid } from '../protocol/superblock.js';
+import type { BalanceAlgorithm } from './balance.js';
+import type { Component, ComponentIdentity, ComponentMedia } from './component.js';
+import type { JournalState } from './journal.js';
+
+/** A component that can be talked to, as it comes to the mirror. */
+export interface Arrival {
+  readonly media: ComponentMedia;
+  readonly superblock: Superblock;
+  /** Somebody else changed its label or its image since we wrote them. */
+  readonly isTouched: boolean;
+}
+
+export interface MirrorEvents {
+  /** A component's state or the mirror's changed. For the log, status and hooks. */
+  changed(what: string, component: Component, why: string | null): void;
+}
+
+export interface MirrorOptions {
+  readonly name: string;
+  readonly uuid: Uuid;
+  readonly mediaSizeBytes: number;
+  readonly sectorSizeBytes: number;
+  readonly components: readonly ComponentIdentity[];
+  readonly journal: JournalState;
+  readonly balance: BalanceAlgorithm;
+  /** Of the split algorithm. */
+  readonly sliceBytes: number;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly events: MirrorEvents;
+  readonly extentsMax: number;
+  /** A component that leaves a request unanswered for this long is dropped. */
+  readonly timeoutMs: number;
+  /** Without writes for this long, labels and superblocks are made clean. */
+  readonly idleMs: number;
+  /** Start resyncs of returned components by ourselves. */
+  readonly isAutosync: boolean;
+  readonly resyncBytesPerSecond: number;
+}

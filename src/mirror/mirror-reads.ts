@@ -1,0 +1,169 @@
+import type { BlockIo } from '../device/block-device.js';
+import { DeviceError } from '../device/block-device.js';
+import { assert } from '../protocol/errors.js';
+import type { ByteRange } from '../protocol/geometry.js';
+import { type BalanceOptions, ReadBalance, type ReadPiece } from './balance.js';
+import type { Component } from './component.js';
+import { MirrorRead, type ReadHost } from './mirror-read.js';
+import type { RangeHolder, RangeLocks } from './range-locks.js';
+
+export interface MirrorReadsOptions extends Omit<BalanceOptions, 'components'> {
+  readonly name: string;
+  /** All of the mirror's. */
+  readonly components: readonly Component[];
+  readonly locks: RangeLocks;
+  readonly drop: (component: Component, error: DeviceError) => void;
+  readonly repaired: (component: Component, what: string) => void;
+}
+
+/** Chooses who answers a read, goes to the next one if that fails, and repairs what could not be read. */
+export class MirrorReads implements ReadHost {
+  /** Its components are named by their index in `components`. */
+  readonly #balance: ReadBalance;
+  #active: readonly Component[] = [];
+
+  constructor(private readonly options: MirrorReadsOptions) {
+    const components = options.components.map(({ identity }) => identity);
+    this.#balance = new ReadBalance({ ...options, components });
+  }
+
+  /** To be called when a component's state has changed. */
+  statesChanged(): void {
+    const { components } = this.options;
+    this.#active = components.filter((component) => component.state === 'ACTIVE');
+    components.forEach(({ state, takesWrites }, index) => {
+      this.#balance.setState(index, state === 'ACTIVE' ? 'ACTIVE' : takesWrites ? 'CONNECTED' : 'ABSENT');
+    });
+  }
+
+  /** Starts a read or a checksum. io.done is called once, and never within this call. */
+  start(io: BlockIo): void {
+    if (io.op === 'checksum') {
+      this.#send(
+        io,
+        this.#active.find(({ can }) => can.checksum),
+      );
+      return;
+    }
+    const pieces = this.#balance.chooseRead(io.offsetBytes, io.lengthBytes);
+    const [first] = pieces;
+    if (pieces.length > 1)
+      this.#startPieces(
+        io,
+        pieces.map((piece) => ({ ...piece })),
+      );
+    else this.#send(io, first === undefined ? undefined : this.options.components[first.component]);
+  }
+
+  #send(io: BlockIo, component: Component | undefined): void {
+    if (component !== undefined) {
+      new MirrorRead(this, io).start(component);
+      return;
+    }
+    const error = new DeviceError(
+      'DEVICE_LOST',
+      'ENXIO',
+      `${this.options.name} has no component that can ${io.op}`,
+    );
+    queueMicrotask(() => io.done(error));
+  }
+
+  /** The split algorithm: each component answers a part. */
+  #startPieces(io: BlockIo, pieces: readonly ReadPiece[]): void {
+    let waiting = pieces.length;
+    let first: DeviceError | null = null;
+    const done = (error: DeviceError | null): void => {
+      first ??= error;
+      waiting -= 1;
+      if (waiting === 0) io.done(first);
+    };
+    for (const { component, offsetBytes, lengthBytes } of pieces) {
+      const bufferAt = io.bufferAt + (offsetBytes - io.offsetBytes);
+      const part = { op: io.op, offsetBytes, lengthBytes, buffer: io.buffer, bufferAt, done };
+      this.#send(part, this.options.components[component]);
+    }
+  }
+
+  // What a single read needs. See ReadHost.
+
+  chooseOther(read: MirrorRead, failed: readonly Component[]): Component | null {
+    const isFit = (component: Component): boolean =>
+      !failed.includes(component) && (read.op !== 'checksum' || component.can.checksum);
+    return this.#active.find(isFit) ?? null;
+  }
+
+  readStarted(component: Component, read: MirrorRead): void {
+    const { offsetBytes, lengthBytes } = read;
+    this.#balance.readStarted({ component: this.#indexOf(component), offsetBytes, lengthBytes });
+  }
+
+  readDone(component: Component): void {
+    this.#balance.readDone(this.#indexOf(component));
+  }
+
+  readFailed(component: Component, read: MirrorRead, error: DeviceError, isAnswered: boolean): void {
+    // Not to be had anywhere: the last copy is as good as any, and stays.
+    if (!isAnswered || !component.isConnected) return;
+    const { drop } = this.options;
+    if (error.code !== 'DEVICE_IO' || read.op !== 'read') drop(component, error);
+    else this.#repair(component, read, error).catch(() => drop(component, error));
+  }
+
+  /** Writes good data over a range that could not be read. What can't be repaired is dropped. */
+  async #repair(
+    component: Component,
+    { offsetBytes, lengthBytes }: ByteRange,
+    why: DeviceError,
+  ): Promise<void> {
+    const request = { offsetBytes, lengthBytes, buffer: Buffer.alloc(lengthBytes), bufferAt: 0 };
+    const error = await this.#locked(request, async () => {
+      const readError = await this.#readElsewhere(component, request);
+      if (readError !== null || !component.takesWrites) return readError;
+      return new Promise<DeviceError | null>((resolve) =>
+        component.start({ ...request, op: 'write', answered: (_component, outcome) => resolve(outcome) }),
+      );
+    });
+    if (error !== null) this.options.drop(component, why);
+    else this.options.repaired(component, `${lengthBytes} bytes at ${offsetBytes}: ${why.message}`);
+  }
+
+  /** A read by another component than `component`. What fails in it is not repaired in turn. */
+  #readElsewhere(
+    component: Component,
+    request: Pick<BlockIo, 'offsetBytes' | 'lengthBytes' | 'buffer' | 'bufferAt'>,
+  ): Promise<DeviceError | null> {
+    return new Promise((resolve) => {
+      const host: ReadHost = {
+        chooseOther: (read, failed) => this.chooseOther(read, [component, ...failed]),
+        readStarted: (source, read) => this.readStarted(source, read),
+        readDone: (source) => this.readDone(source),
+        readFailed: () => undefined,
+      };
+      const read = new MirrorRead(host, { ...request, op: 'read', done: resolve });
+      const source = this.chooseOther(read, [component]);
+      if (source === null)
+        resolve(new DeviceError('DEVICE_LOST', 'ENXIO', `${this.options.name} has no other copy`));
+      else read.start(source);
+    });
+  }
+
+  async #locked<Result>(range: ByteRange, run: () => Promise<Result>): Promise<Result> {
+    const { locks } = this.options;
+    const { offsetBytes, lengthBytes } = range;
+    const holder = await new Promise<RangeHolder>((resolve) => {
+      const mine: RangeHolder = { offsetBytes, lengthBytes, granted: () => resolve(mine) };
+      if (locks.acquire(mine)) resolve(mine);
+    });
+    try {
+      return await run();
+    } finally {
+      locks.release(holder);
+    }
+  }
+
+  #indexOf(component: Component): number {
+    const index = this.options.components.indexOf(component);
+    assert(index >= 0, `${this.options.name}: a component of another mirror`);
+    return index;
+  }
+}
