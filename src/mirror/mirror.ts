@@ -6,7 +6,7 @@ import { isAligned, isInside } from '../protocol/geometry.js';
 import { ActivityLog } from './activity-log.js';
 import { judgeArrival } from './arrival.js';
 import { Component, type ComponentMedia } from './component.js';
-import { Journal, type JournalState } from './journal.js';
+import { Journal } from './journal.js';
 import { MirrorFlush } from './mirror-flush.js';
 import { MirrorReads } from './mirror-reads.js';
 import { type Failure, MirrorWrite } from './mirror-write.js';
