@@ -1,0 +1,121 @@
+/**
+ * Our NBD server beside nbdkit's file plugin, both over one page-cached image on Unix sockets, with fio as the load. Each
+ * round measures all of them in turn; medians and their ratio count.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { FIO_WORKS, runFio } from './fio.js';
+import { makeImage } from './image.js';
+import { median } from './report.js';
+import { renderTable } from './table.js';
+
+const USAGE = `usage: npm run bench:nbd -- [--seconds N (2)] [--rounds N (5)] [--image-mib N (256)] [--dir DIRECTORY]
+  Needs fio and nbdkit. A memory file system as DIRECTORY keeps write-back out of the numbers.
+`;
+const START_MS = 10_000;
+
+interface Target {
+  readonly name: string;
+  readonly uri: string;
+  readonly child: ChildProcess;
+}
+
+async function startTarget(
+  name: string,
+  program: string,
+  words: readonly string[],
+  socket: string,
+): Promise<Target> {
+  const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const failure: { reason: string | null } = { reason: null };
+  child.once('error', (error) => (failure.reason = error.message));
+  const endMs = performance.now() + START_MS;
+  while (!existsSync(socket)) {
+    if (failure.reason !== null || child.exitCode !== null || performance.now() > endMs) {
+      child.kill();
+      throw new Error(`${name} does not start: ${failure.reason ?? 'it made no socket'}`);
+    }
+    await delay(50);
+  }
+  return { name, uri: `nbd+unix:///?socket=${socket}`, child };
+}
+
+async function stopTarget({ child }: Target): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exit = once(child, 'exit');
+  child.kill('SIGTERM');
+  await exit;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seconds: { type: 'string', default: '2' },
+      rounds: { type: 'string', default: '5' },
+      'image-mib': { type: 'string', default: '256' },
+      dir: { type: 'string', default: tmpdir() },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const [seconds, rounds, imageMiB] = [values.seconds, values.rounds, values['image-mib']].map(Number);
+  if (values.help || !(Number(seconds) > 0 && Number(rounds) > 0 && Number(imageMiB) > 0)) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  const scratch = mkdtempSync(join(values.dir, 'ggmirror-bench-'));
+  const targets: Target[] = [];
+  try {
+    const image = join(scratch, 'image');
+    makeImage(image, Number(imageMiB));
+    const socketOf = (name: string): string => join(scratch, `${name}.sock`);
+    const serve = join(import.meta.dirname, 'nbd-serve.js');
+    for (const kind of ['sync', 'pool'] as const) {
+      const words = [serve, kind, image, socketOf(kind)];
+      targets.push(await startTarget(`ours, ${kind}`, process.execPath, words, socketOf(kind)));
+    }
+    const words = ['-f', '-U', socketOf('nbdkit'), 'file', image];
+    targets.push(await startTarget('nbdkit file', 'nbdkit', words, socketOf('nbdkit')));
+    const options = { imageMiB: Number(imageMiB), seconds: Number(seconds), scratch };
+    process.stdout.write(`\n${await measure(targets, Number(rounds), options)}\n`);
+  } finally {
+    await Promise.all(targets.map(stopTarget));
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+async function measure(
+  targets: readonly Target[],
+  rounds: number,
+  options: { readonly imageMiB: number; readonly seconds: number; readonly scratch: string },
+): Promise<string> {
+  const heading = ['work', ...targets.map(({ name }) => name), 'sync : nbdkit', 'pool : nbdkit'];
+  const rows: string[][] = [];
+  for (const work of FIO_WORKS) {
+    const rates = targets.map((): number[] => []);
+    for (let round = 0; round < rounds; round++) {
+      for (let turn = 0; turn < targets.length; turn++) {
+        // Another one goes first in every round.
+        const index = (turn + round) % targets.length;
+        const target = targets[index];
+        if (target !== undefined) rates[index]?.push(await runFio(work, { uri: target.uri, ...options }));
+      }
+    }
+    const [sync = 0, pool = 0, nbdkit = 0] = rates.map((each) => median(each) ?? 0);
+    const numbers = [sync, pool, nbdkit].map((rate) => Math.round(rate).toLocaleString('en'));
+    rows.push([work.name, ...numbers, (sync / nbdkit).toFixed(2), (pool / nbdkit).toFixed(2)]);
+    process.stderr.write(`${rows.at(-1)?.join('  ') ?? ''}\n`);
+  }
+  return renderTable(heading, rows);
+}
+
+try {
+  await main();
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
