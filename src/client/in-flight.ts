@@ -26,8 +26,8 @@ export class WireRequest {
   wasSent = false;
   /** How many writes had been acknowledged when it was made: what it covers if it is a flush. */
   coveredWrites = 0;
-  /** A refusal that came while the payload was still being sent; the payload is lent until it is. */
-  refusal: number | null = null;
+  /** An answer's error number, if it came while the payload was still lent. Until it no longer is, nobody is told. */
+  earlyErrorNumber: number | null = null;
 }
 
 /**
@@ -99,7 +99,7 @@ export class InFlightTable {
     request.seq = 0;
     request.buffer = null;
     request.waiter = null;
-    request.refusal = null;
+    request.earlyErrorNumber = null;
     if (wasOldest) this.#advance();
     return waiter;
   }

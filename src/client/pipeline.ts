@@ -1,6 +1,6 @@
 import { DeviceError, type BlockIo } from '../device/block-device.js';
 import { fromWireErrno } from '../protocol/errno.js';
-import { ProtocolError, assert } from '../protocol/errors.js';
+import { assert } from '../protocol/errors.js';
 import { COMMAND } from '../protocol/request.js';
 import { COMMANDS, answerBytes } from './commands.js';
 import { Completions } from './completions.js';
@@ -61,7 +61,7 @@ export class Pipeline implements ReplySink {
   #requestsMax: number;
   /** All requests below this number have been sent on the present connection. */
   #sendSeq = 1;
-  #earlyRefusals = 0;
+  #earlyAnswers = 0;
   #isPumpDue = false;
   #hasProgressed = false;
   #lastSentMs = 0;
@@ -130,12 +130,15 @@ export class Pipeline implements ReplySink {
   /** The connection is gone, and no buffer is lent to it any more. Empty requests end with `error`. */
   detach(error: DeviceError): void {
     this.#connection = null;
-    this.#earlyRefusals = 0;
+    this.#earlyAnswers = 0;
     this.#parser = null;
     this.#writer = null;
     this.#watch.stop();
     for (const request of this.#table.all()) {
-      if (request.refusal !== null) this.#finish(request, request.refusal);
+      const { earlyErrorNumber } = request;
+      // A success may have come for a payload that was not sent whole; sending it again does no harm.
+      request.earlyErrorNumber = null;
+      if (earlyErrorNumber !== null && earlyErrorNumber !== 0) this.#finish(request, earlyErrorNumber);
       else if (!request.isReplayed) this.#completions.add(this.#table.remove(request), error);
     }
     this.#completions.deliverLater();
@@ -185,7 +188,7 @@ export class Pipeline implements ReplySink {
   /** Of ReplySink: a second answer to one request finds nothing. */
   find(seq: number): WireRequest | null {
     const request = seq < this.#sendSeq ? this.#table.find(seq) : null;
-    return request !== null && request.refusal === null ? request : null;
+    return request !== null && request.earlyErrorNumber === null ? request : null;
   }
 
   /** Of ReplySink. */
@@ -194,16 +197,14 @@ export class Pipeline implements ReplySink {
       request.command === COMMAND.write &&
       this.#connection?.copiesWrites === false &&
       request.seq > (this.#writer?.handedOverSeq ?? 0);
-    if (!isLent) this.#finish(request, errorNumber);
-    else if (errorNumber === 0) {
-      throw new ProtocolError(
-        'PROTOCOL_UNEXPECTED',
-        `the server acknowledges write ${request.seq} before it has it`,
-      );
-    } else {
-      request.refusal = errorNumber;
-      this.#earlyRefusals += 1;
+    if (!isLent) {
+      this.#finish(request, errorNumber);
+      return;
     }
+    // The kernel tells of a long write when all of it is taken, and often later than the server, which by then may have
+    // answered the first requests in it.
+    request.earlyErrorNumber = errorNumber;
+    this.#earlyAnswers += 1;
   }
 
   #schedule(): void {
@@ -289,14 +290,14 @@ export class Pipeline implements ReplySink {
     );
   }
 
-  /** Payloads that were refused early are no longer lent. */
+  /** Payloads of requests that were answered early are no longer lent. */
   #handedOver(connection: PipelineConnection): void {
-    if (connection !== this.#connection || this.#earlyRefusals === 0) return;
+    if (connection !== this.#connection || this.#earlyAnswers === 0) return;
     const handedOverSeq = this.#writer?.handedOverSeq ?? 0;
     for (const request of this.#table.all()) {
-      if (request.refusal === null || request.seq > handedOverSeq) continue;
-      this.#earlyRefusals -= 1;
-      this.#finish(request, request.refusal);
+      if (request.earlyErrorNumber === null || request.seq > handedOverSeq) continue;
+      this.#earlyAnswers -= 1;
+      this.#finish(request, request.earlyErrorNumber);
     }
     if (this.#queue.length > 0) this.#schedule();
     this.#completions.deliver();

@@ -279,28 +279,54 @@ describe('the data path', () => {
     expect(faults).toHaveLength(1);
   });
 
-  test('a write refused before it is sent whole stays lent until it is', async () => {
-    const { pipeline, start, answer, outcomes, faults } = fixture();
-    const connection = new FakeConnection(false);
-    pipeline.attach(connection, Infinity);
-    start(write(0, 131_072));
-    await turn();
-    answer(1, written(0, 131_072), { errorNumber: 22 });
-    await turn();
-    expect(outcomes).toEqual([]);
-    connection.sendAll();
-    expect(outcomes.map((error) => error?.errno)).toEqual(['EINVAL']);
-    expect(faults).toEqual([]);
-  });
+  test.each([
+    { what: 'acknowledged', errorNumber: 0, outcome: undefined },
+    { what: 'refused', errorNumber: 22, outcome: 'EINVAL' },
+  ])(
+    'a write $what before its sending is told of stays lent until it is',
+    async ({ errorNumber, outcome }) => {
+      const { pipeline, start, answer, outcomes, faults } = fixture();
+      const connection = new FakeConnection(false);
+      pipeline.attach(connection, Infinity);
+      // One call to the kernel takes both, and the server answers the first while the second is on its way.
+      start(write(0, 131_072));
+      start(write(131_072, 131_072));
+      await turn();
+      answer(1, written(0, 131_072), { errorNumber });
+      await turn();
+      expect(outcomes).toEqual([]);
+      connection.sendAll();
+      expect(outcomes.map((error) => error?.errno)).toEqual([outcome]);
+      answer(2, written(131_072, 131_072));
+      expect(outcomes).toHaveLength(2);
+      expect(faults).toEqual([]);
+    },
+  );
 
-  test('a write acknowledged before it is sent is a lie and ends the connection', async () => {
+  test('a second answer to a write that is still lent ends the connection', async () => {
     const { pipeline, start, answer, outcomes, faults } = fixture();
     pipeline.attach(new FakeConnection(false), Infinity);
     start(write(0));
     await turn();
     answer(1, written(0));
+    answer(1, written(0));
     expect(faults).toHaveLength(1);
     expect(outcomes).toEqual([]);
+  });
+
+  test('a write acknowledged while it was still lent is sent again when the connection ends before', async () => {
+    const { pipeline, start, answer, outcomes } = fixture();
+    pipeline.attach(new FakeConnection(false), Infinity);
+    start(write(0));
+    await turn();
+    answer(1, written(0));
+    pipeline.detach(new DeviceError('DEVICE_LOST', 'ECONNRESET', 'lost'));
+    await turn();
+    expect(outcomes).toEqual([]);
+    pipeline.attach(new FakeConnection(), Infinity);
+    await turn();
+    answer(1, written(0));
+    expect(outcomes).toEqual([null]);
   });
 
   test("a request's time runs from its sending, or from the answer before it", async () => {
