@@ -1,0 +1,91 @@
+import { assert } from '../../protocol/errors.js';
+import { regionCount } from '../../protocol/geometry.js';
+import type { BlockIo, DeviceError } from '../block-device.js';
+import type { FileDevice } from '../file-device.js';
+import { SLOW_PIECE_BYTES_MAX } from './limits.js';
+
+/**
+ * Flushes, trims, zeroes and checksums, which run on Node's thread pool beside the disk's thread. At most one flush and
+ * one other are under way: a disk that hangs keeps their threads, and the pool, four as a rule, is the whole process's.
+ * So all flushes that wait are served by one.
+ */
+export class SlowLane {
+  #flushing: BlockIo[] = [];
+  #flushesWaiting: BlockIo[] = [];
+  #running: BlockIo | null = null;
+  #waiting: BlockIo[] = [];
+  #isAbandoned = false;
+
+  /** `finish` is told of each request once, but for those that abandon() returns. */
+  constructor(
+    private readonly file: FileDevice,
+    private readonly finish: (io: BlockIo, error: DeviceError | null) => void,
+  ) {}
+
+  start(io: BlockIo): void {
+    if (io.op === 'flush') {
+      this.#flushesWaiting.push(io);
+      this.#nextFlush();
+    } else {
+      this.#waiting.push(io);
+      this.#next();
+    }
+  }
+
+  /** Returns what is not finished. Nothing begins from now on, and no buffer of those is touched. */
+  abandon(): BlockIo[] {
+    this.#isAbandoned = true;
+    const running = this.#running === null ? [] : [this.#running];
+    const all = [...this.#flushing, ...this.#flushesWaiting, ...running, ...this.#waiting];
+    this.#flushing = [];
+    this.#flushesWaiting = [];
+    this.#running = null;
+    this.#waiting = [];
+    return all;
+  }
+
+  #nextFlush(): void {
+    if (this.#flushing.length > 0 || this.#flushesWaiting.length === 0) return;
+    this.#flushing = this.#flushesWaiting;
+    this.#flushesWaiting = [];
+    const done = (error: DeviceError | null): void => {
+      if (this.#isAbandoned) return;
+      const flushed = this.#flushing;
+      this.#flushing = [];
+      this.#nextFlush();
+      for (const io of flushed) this.finish(io, error);
+    };
+    this.file.start({ op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0, done });
+  }
+
+  #next(): void {
+    if (this.#running !== null) return;
+    const io = this.#waiting.shift();
+    if (io === undefined) return;
+    this.#running = io;
+    this.#startPiece(io, 0);
+  }
+
+  #startPiece(io: BlockIo, doneBytes: number): void {
+    const lengthBytes = Math.min(SLOW_PIECE_BYTES_MAX, io.lengthBytes - doneBytes);
+    // Checksums go to memory of our own: the caller's is not to be touched by a read that comes back too late.
+    const sums = io.op === 'checksum' ? Buffer.alloc(regionCount(lengthBytes) * 4) : null;
+    const done = (error: DeviceError | null): void => {
+      if (this.#isAbandoned) return;
+      if (error === null && sums !== null) {
+        assert(io.buffer !== null, `${this.file.name}: checksum without a buffer`);
+        sums.copy(io.buffer, io.bufferAt + regionCount(doneBytes) * 4);
+      }
+      const nowDoneBytes = doneBytes + lengthBytes;
+      if (error === null && nowDoneBytes < io.lengthBytes) {
+        this.#startPiece(io, nowDoneBytes);
+        return;
+      }
+      this.#running = null;
+      this.#next();
+      this.finish(io, error);
+    };
+    const offsetBytes = io.offsetBytes + doneBytes;
+    this.file.start({ op: io.op, offsetBytes, lengthBytes, buffer: sums, bufferAt: 0, done });
+  }
+}
