@@ -3,7 +3,13 @@ import { AreaStore, type NewSuperblock } from '../../src/mirror/area-store.js';
 import { BITMAP_PAGE_REGIONS, RegionBitmap } from '../../src/mirror/region-bitmap.js';
 import { EXTENT_SIZE_BYTES } from '../../src/protocol/area-layout.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
-import { FREE_SLOT, NO_UUID, SLOT_COUNT } from '../../src/protocol/superblock.js';
+import {
+  FREE_SLOT,
+  NO_UUID,
+  SLOT_COUNT,
+  type SlotRecord,
+  type Superblock,
+} from '../../src/protocol/superblock.js';
 import type { SeededRandom } from './seeded-random.js';
 
 /** Three bitmap blocks a slot, the last of them not full. */
@@ -39,12 +45,27 @@ export function newSuperblock(change: Partial<NewSuperblock> = {}): NewSuperbloc
   };
 }
 
+// Every version of everything differs from every other in several sectors of its block, or no write could be torn.
+
 /** A bitmap of which page `page` says `version` and nothing else; 0 marks nothing. */
 export function bitmapSaying(page: number, version: number): RegionBitmap {
   const bitmap = new RegionBitmap(AREA_MEDIA_BYTES);
-  if (version > 0) bitmap.markRegion(page * BITMAP_PAGE_REGIONS + version);
+  const spread = version > 0 ? [0, 5_000, 11_000, 17_000] : [];
+  for (const offset of spread) bitmap.markRegion(page * BITMAP_PAGE_REGIONS + offset + version);
   return bitmap;
 }
+
+const saysPage = (version: number): string =>
+  version === 0 ? '0' : [0, 5_000, 11_000, 17_000].map((offset) => offset + version).join(' ');
+
+const extentsOf = (version: number): number[] =>
+  Array.from({ length: 300 }, (_, index) => version + index * 2);
+
+const slotsOf = (version: number): SlotRecord[] =>
+  newSuperblock().slots.with(7, { ...FREE_SLOT, componentUuid: uuidOf(0xc7), lostAt: uuidOf(version) });
+
+export const saysSuperblock = ({ genid, slots }: Pick<Superblock, 'genid' | 'slots'>): string =>
+  genid === 0 ? '0' : `${genid} ${slots[7]?.lostAt ?? 'nothing'}`;
 
 /** What a page says: its version, 'all' if everything is marked, or a list of what is. */
 export function pageSays(bitmap: RegionBitmap, page: number): string {
@@ -56,6 +77,27 @@ export function pageSays(bitmap: RegionBitmap, page: number): string {
   if (marked.length === end - first) return 'all';
   return marked.length === 0 ? '0' : marked.join(' ');
 }
+
+export interface Habits {
+  /** The part of operations that flush. */
+  readonly flush: number;
+  /** The part of operations before which the store is opened anew, as by another process. */
+  readonly reopen: number;
+  readonly kinds: readonly ('superblock' | 'log' | 'bitmap' | 'flush')[];
+}
+
+const EVERY_KIND: Habits['kinds'] = ['superblock', 'log', 'log', 'bitmap', 'bitmap', 'flush'];
+const HABITS: readonly Habits[] = [
+  { flush: 0.6, reopen: 0.1, kinds: EVERY_KIND },
+  { flush: 0.1, reopen: 0.4, kinds: EVERY_KIND },
+  { flush: 0.5, reopen: 0.5, kinds: ['bitmap', 'superblock'] },
+  { flush: 0.05, reopen: 0, kinds: ['log'] },
+  { flush: 0.3, reopen: 0, kinds: ['log', 'bitmap', 'superblock', 'flush', 'flush'] },
+];
+
+/** Another one for each seed. */
+export const habitsOf = (seed: number): Habits =>
+  HABITS[seed % HABITS.length] ?? { flush: 1, reopen: 0, kinds: ['flush'] };
 
 interface History {
   readonly versions: string[];
@@ -72,8 +114,6 @@ interface History {
 export class AreaModel {
   readonly #histories = new Map<string, History>();
   #version = 0;
-  /** Kinds of operations that were performed, for tests that want to see all. */
-  readonly performed = new Set<string>();
 
   private constructor() {
     this.#histories.set('superblock', history('0'));
@@ -86,20 +126,20 @@ export class AreaModel {
     return new AreaModel();
   }
 
-  /** One random operation. Rejects as the store does. */
-  async step(store: AreaStore, random: SeededRandom): Promise<void> {
+  /** One random operation; `habits` say how often what. Rejects as the store does. */
+  async step(store: AreaStore, random: SeededRandom, habits: Habits): Promise<void> {
     this.#version += 1;
     const version = this.#version;
-    const flush = random.chance(0.6);
-    const kind = random.pick(['superblock', 'log', 'log', 'bitmap', 'bitmap', 'flush']);
-    this.performed.add(kind);
+    const flush = random.chance(habits.flush);
+    const kind = random.pick(habits.kinds);
     if (kind === 'flush') return this.#follow([], true, store.flush());
     if (kind === 'superblock') {
-      this.#attempt('superblock', String(version));
-      return this.#follow(['superblock'], flush, store.writeSuperblock({ genid: version }, { flush }));
+      const change = { genid: version, slots: slotsOf(version) };
+      this.#attempt('superblock', saysSuperblock(change));
+      return this.#follow(['superblock'], flush, store.writeSuperblock(change, { flush }));
     }
     if (kind === 'log') {
-      const extents = version % 5 === 0 ? [] : [version, version + 1];
+      const extents = version % 5 === 0 ? [] : extentsOf(version);
       this.#attempt('log', extents.join(' '));
       return this.#follow(['log'], flush, store.writeLog(extents, { flush }));
     }
@@ -108,7 +148,7 @@ export class AreaModel {
     const bitmap = new RegionBitmap(AREA_MEDIA_BYTES);
     for (const page of pages) {
       if (version % 7 !== 0) bitmap.union(bitmapSaying(page, version));
-      this.#attempt(`${slot}:${page}`, version % 7 === 0 ? '0' : String(version));
+      this.#attempt(`${slot}:${page}`, saysPage(version % 7 === 0 ? 0 : version));
     }
     const items = pages.map((page) => `${slot}:${page}`);
     return this.#follow(items, flush, store.writeBitmap(slot, bitmap, pages, { flush }));
@@ -124,7 +164,7 @@ export class AreaModel {
     const { store } = opened;
     const log = store.readLog();
     const found = new Map([
-      ['superblock', String(store.superblock.genid)],
+      ['superblock', saysSuperblock(store.superblock)],
       ['log', log === 'damaged' ? 'damaged' : log.join(' ')],
     ]);
     for (const slot of SLOTS) {

@@ -18,6 +18,12 @@ export interface VolatileDeviceOptions {
   readonly flushIsALie?: boolean;
 }
 
+interface Version {
+  readonly data: Buffer;
+  /** A flush failed since it was written. */
+  isForgotten: boolean;
+}
+
 const EVERYTHING: Capabilities = {
   read: true,
   write: true,
@@ -46,7 +52,7 @@ export class VolatileDevice implements BlockDevice {
   /** What is read. */
   readonly #cached: Buffer;
   /** By sector: its versions since the last flush. */
-  #unflushed = new Map<number, Buffer[]>();
+  readonly #unflushed = new Map<number, Version[]>();
   readonly #flushIsALie: boolean;
 
   constructor(options: VolatileDeviceOptions) {
@@ -73,6 +79,7 @@ export class VolatileDevice implements BlockDevice {
     if (io.op === 'flush') {
       const isDone = !this.isDead() && !this.failing(io);
       if (isDone) this.#flush();
+      else this.#forget();
       this.#answer(io, isDone ? null : this.isDead() ? 'DEVICE_LOST' : 'DEVICE_IO');
       return;
     }
@@ -101,7 +108,7 @@ export class VolatileDevice implements BlockDevice {
           ? versions.at(-1)
           : random.pick(versions)
         : undefined;
-      survivor?.copy(medium, sector * SECTOR_BYTES);
+      survivor?.data.copy(medium, sector * SECTOR_BYTES);
     }
     return medium;
   }
@@ -112,8 +119,8 @@ export class VolatileDevice implements BlockDevice {
     for (let at = 0; at < data.length; at += SECTOR_BYTES) {
       const sector = (io.offsetBytes + at) / SECTOR_BYTES;
       if (onlyAPart && (sector * 7 + this.requestCount) % 3 === 0) continue;
-      const version = data.subarray(at, at + SECTOR_BYTES);
-      version.copy(this.#cached, sector * SECTOR_BYTES);
+      const version = { data: data.subarray(at, at + SECTOR_BYTES), isForgotten: false };
+      version.data.copy(this.#cached, sector * SECTOR_BYTES);
       const versions = this.#unflushed.get(sector);
       if (versions === undefined) this.#unflushed.set(sector, [version]);
       else versions.push(version);
@@ -122,9 +129,18 @@ export class VolatileDevice implements BlockDevice {
 
   #flush(): void {
     if (this.#flushIsALie) return;
-    for (const [sector, versions] of this.#unflushed)
-      versions.at(-1)?.copy(this.#durable, sector * SECTOR_BYTES);
-    this.#unflushed = new Map();
+    for (const [sector, versions] of this.#unflushed) {
+      const newest = versions.at(-1);
+      if (newest === undefined || newest.isForgotten) continue;
+      newest.data.copy(this.#durable, sector * SECTOR_BYTES);
+      this.#unflushed.delete(sector);
+    }
+  }
+
+  /** As kernels do after a failed flush: what was dirty counts as clean, and no later flush will write it. */
+  #forget(): void {
+    for (const versions of this.#unflushed.values())
+      for (const version of versions) version.isForgotten = true;
   }
 
   #answer(io: BlockIo, code: DeviceErrorCode | null): void {
