@@ -160,9 +160,8 @@ class Negotiation {
     }
     this.#reply(option, NBD_OPTION_REPLY.ack);
     this.#socket = await secure(raw);
+    // TLS is required here, so nothing has been agreed on before that would have to be forgotten.
     this.#isSecured = true;
-    // All that was said before has to be said again.
-    this.#isStructured = false;
     return 'next';
   }
 

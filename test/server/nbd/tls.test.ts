@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectTls, type TLSSocket, type TlsOptions } from 'node:tls';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { NBD_OPTION, NBD_OPTION_REPLY } from '../../../src/protocol/nbd.js';
@@ -9,6 +10,7 @@ import { MemoryDevice } from '../../support/memory-device.js';
 import { infoRequest, type NbdClient } from '../../support/nbd-client.js';
 import { NbdWorld } from '../../support/nbd-world.js';
 import { makeScratch, type Scratch } from '../../support/scratch.js';
+import { haveTools, runTool } from '../../support/tools.js';
 import { until } from '../../support/until.js';
 
 const REPLY = NBD_OPTION_REPLY;
@@ -119,11 +121,28 @@ describe.skipIf(!hasOpenssl())('an NBD server with TLS', () => {
     expect(world.log.at('warn')[0]?.fields['reason']).toMatch(/went on in plain text/);
   });
 
-  test('forgets with TLS what was agreed on before, and does it once', async () => {
+  test('starts TLS once only', async () => {
     const client = await world.connect();
     await startTls(client, clientCertificate);
     expect(await client.ask(NBD_OPTION.starttls)).toMatchObject({ reply: REPLY.errorInvalid });
     expect(await client.ask(NBD_OPTION.go, infoRequest('disk'))).toMatchObject({ reply: REPLY.ack });
     expect((await client.read(0, 512)).kind).toBe('simple');
+  });
+
+  test.skipIf(!haveTools('nbdcopy'))("is what libnbd's TLS connects to", async () => {
+    const folder = scratch.path('pki');
+    mkdirSync(folder);
+    writeFileSync(`${folder}/ca-cert.pem`, authority.cert);
+    writeFileSync(`${folder}/client-cert.pem`, clientCertificate.cert);
+    writeFileSync(`${folder}/client-key.pem`, clientCertificate.key);
+    const data = pattern(1_048_576, 7);
+    writeFileSync(scratch.path('source.img'), data);
+    const uri = `nbds://127.0.0.1:${world.port}/disk?tls-certificates=${folder}`;
+    await runTool('nbdcopy', scratch.path('source.img'), uri);
+    await runTool('nbdcopy', uri, scratch.path('back.img'));
+    expect(readFileSync(scratch.path('back.img')).equals(data)).toBe(true);
+    await expect(
+      runTool('nbdcopy', uri.replace('nbds:', 'nbd:'), scratch.path('back.img')),
+    ).rejects.toThrow();
   });
 });
