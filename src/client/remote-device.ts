@@ -157,6 +157,18 @@ export class RemoteDevice implements BlockDevice {
 
   async #close(): Promise<void> {
     await this.#drained();
+    await this.#end();
+  }
+
+  /** Closes at once: what was started fails with DEVICE_CLOSED now, and no caller's buffer is touched afterwards. */
+  abandon(): void {
+    this.#closing ??= Promise.resolve();
+    this.#end().catch(() => undefined /* nobody waits for a device that was given up */);
+    this.#whenIdle?.();
+  }
+
+  async #end(): Promise<void> {
+    if (this.#state === 'CLOSED') return;
     const error = new DeviceError('DEVICE_CLOSED', 'EBADF', `${this.name}: closed`);
     const connection = this.#connection;
     const wasIdle = this.#pipeline.isIdle;
@@ -203,10 +215,8 @@ export class RemoteDevice implements BlockDevice {
     }
     this.#connection = connection;
     this.#move('attached');
-    connection.attach({
-      answers: (bytes, length) => this.#pipeline.answers(bytes, length),
-      lost: (error) => this.#lost(connection, error),
-    });
+    const lost = (error: Error | null): void => this.#lost(connection, error);
+    connection.attach({ answers: (bytes, length) => this.#pipeline.answers(bytes, length), lost });
     this.#pipeline.attach(connection, hello?.requestsMax ?? Infinity);
     this.#keepAlive.begin(this.#features.has(FEATURE.keepAlive) ? (hello?.keepAliveMs ?? 0) : 0);
     this.#events.connected?.(session);
@@ -214,8 +224,7 @@ export class RemoteDevice implements BlockDevice {
   /** Acknowledged writes may be gone with the memory of the server's host; those who wait for a flush must hear it. */
   #mayHaveRestarted(session: SessionInfo): void {
     const { durability } = this.#pipeline;
-    const isFirst = this.#lastLoss === null;
-    if (isFirst) return;
+    if (this.#lastLoss === null) return; // the first one
     const unflushed = durability.hasUnflushed;
     durability.restarted();
     const isFlush = (command: number): boolean => command === COMMAND.flush;

@@ -42,7 +42,7 @@ export class Mirror implements BlockDevice {
   #isClosed = false;
   #whenQuiet: (() => void)[] = [];
 
-  constructor(private readonly options: MirrorOptions) {
+  constructor(readonly options: MirrorOptions) {
     const { mediaSizeBytes, clock, random } = options;
     this.name = `mirror/${options.name}`;
     this.mediaSizeBytes = mediaSizeBytes;

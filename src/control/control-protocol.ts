@@ -1,0 +1,80 @@
+import { ProtocolError } from '../protocol/errors.js';
+
+/**
+ * What is spoken on a mirror's control socket: a JSON object a line, requests from the administrator's command and one
+ * answer to each, in order. Unknown fields are ignored.
+ */
+export type ControlRequest =
+  | { readonly command: 'status' }
+  | {
+      readonly command: 'stop';
+      /** Also if clients are connected. */
+      readonly isForced: boolean;
+    }
+  | { readonly command: 'rebuild'; readonly component: string };
+
+export type ControlAnswer =
+  | { readonly ok: true; readonly result: unknown }
+  /** One line for people. */
+  | { readonly ok: false; readonly message: string };
+
+/** `line` is without its end. Throws PROTOCOL_FORMAT for what is no request. */
+export function parseRequest(line: string): ControlRequest {
+  const fields = parseObject(line, 'request');
+  const { command } = fields;
+  if (command === 'status') return { command };
+  if (command === 'stop') return { command, isForced: fields['isForced'] === true };
+  if (command === 'rebuild' && typeof fields['component'] === 'string') {
+    return { command, component: fields['component'] };
+  }
+  throw new ProtocolError('PROTOCOL_FORMAT', 'the control request has no known command');
+}
+
+/** `line` is without its end. Throws PROTOCOL_FORMAT for what is no answer. */
+export function parseAnswer(line: string): ControlAnswer {
+  const { ok, result, message } = parseObject(line, 'answer');
+  if (ok === true) return { ok, result };
+  if (ok === false && typeof message === 'string') return { ok, message };
+  throw new ProtocolError('PROTOCOL_FORMAT', 'the daemon sent no control answer');
+}
+
+export const encodeLine = (message: ControlRequest | ControlAnswer): string => `${JSON.stringify(message)}\n`;
+
+function parseObject(line: string, what: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw new ProtocolError('PROTOCOL_FORMAT', `the control ${what} is no JSON`, { cause });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ProtocolError('PROTOCOL_FORMAT', `the control ${what} is no JSON object`);
+  }
+  return value as Readonly<Record<string, unknown>>;
+}
+
+/** Cuts what arrives into lines. Throws PROTOCOL_RANGE for one longer than `lineBytesMax`. */
+export class LineReader {
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(private readonly lineBytesMax: number) {}
+
+  /** Takes over `chunk`. Lines are without their ends. */
+  push(chunk: Buffer): string[] {
+    const lines: string[] = [];
+    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    for (let end = bytes.indexOf(0x0a); end >= 0; end = bytes.indexOf(0x0a)) {
+      this.#check(end);
+      lines.push(bytes.toString('utf8', 0, end));
+      bytes = bytes.subarray(end + 1);
+    }
+    this.#check(bytes.length);
+    this.#rest = bytes;
+    return lines;
+  }
+
+  #check(lengthBytes: number): void {
+    if (lengthBytes <= this.lineBytesMax) return;
+    throw new ProtocolError('PROTOCOL_RANGE', `a line of more than ${this.lineBytesMax} bytes`);
+  }
+}

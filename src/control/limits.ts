@@ -1,0 +1,33 @@
+/** A request is one line; the longest has a component's name, which is a path or a URI. */
+export const REQUEST_BYTES_MAX = 16_384;
+
+/** The status of a mirror of eight components takes a few KiB. */
+export const ANSWER_BYTES_MAX = 1_048_576;
+
+/** Administrators and scripts that look at the same time; the others are turned away. */
+export const CONNECTIONS_MAX = 32;
+
+/** How long a connection may take to send a request, or to take an answer. */
+export const IDLE_MS = 10_000;
+
+/** How long the last answers have to arrive when the daemon ends. */
+export const CLOSE_MS = 2_000;
+
+/** What an administrator waits for a daemon that should answer at once. */
+export const ANSWER_MS = 10_000;
+
+/** What `stop` may take: slow clients, a flush of a cache full of writes, labels. */
+export const STOP_MS = 60_000;
+
+/** First and longest wait before a component that went away is tried again. */
+export const RECONNECT_FIRST_MS = 1_000;
+export const RECONNECT_MAX_MS = 30_000;
+
+/** Without writes for this long labels are made clean, as the kernel's mirror does. */
+export const IDLE_CLEAN_MS = 5_000;
+
+/** Hot extents of 4 MiB: 1 GiB of working set, and what a crash costs to compare at most. */
+export const EXTENTS_MAX = 256;
+
+/** The sun_path of Linux has 108 bytes with its NUL, FreeBSD's 104. */
+export const SOCKET_PATH_BYTES_MAX = 103;

@@ -1,0 +1,218 @@
+import type { TlsOptions } from 'node:tls';
+import type { Clock } from '../device/clock.js';
+import type { RandomSource } from '../device/random.js';
+import { assemble, type AssembledMirror, type ProviderOpener } from '../mirror/assemble.js';
+import type { BalanceAlgorithm } from '../mirror/balance.js';
+import type { Component } from '../mirror/component.js';
+import type { MirrorEvents } from '../mirror/mirror.js';
+import { type NbdAddress, type NbdEndpoint, NbdServer } from '../server/nbd/nbd-server.js';
+import type { ServerLog } from '../server/server-log.js';
+import type { ControlRequest } from './control-protocol.js';
+import { ControlError, ControlServer } from './control-server.js';
+import { EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
+import { droppedForRebuild, Reconnect } from './reconnect.js';
+import { type MirrorStatus, statusOf } from './status.js';
+
+export interface MirrorServiceOptions {
+  readonly name: string;
+  readonly providers: readonly ProviderOpener[];
+  /** Start although components are missing. */
+  readonly degraded: boolean;
+  /** Null for what the label says. */
+  readonly balance: BalanceAlgorithm | null;
+  /** A component that is silent for this long is dropped. */
+  readonly timeoutMs: number;
+  readonly isAutosync: boolean;
+  /** 0 for as fast as it goes. */
+  readonly resyncBytesPerSecond: number;
+  readonly controlPath: string;
+  /** Served to root only. */
+  readonly nbdPath: string;
+  readonly nbdTcp: { readonly host: string; readonly port: number; readonly tls?: TlsOptions } | null;
+  readonly pid: number;
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly log: ServerLog;
+}
+
+/** A running mirror with everything around it: its components' return, its NBD server, its control socket. */
+export class MirrorService {
+  readonly #reconnect: Reconnect;
+  readonly #nbd: NbdServer;
+  readonly #control: ControlServer;
+  #nbdAddresses: readonly NbdAddress[] = [];
+  #stopping: Promise<void> | null = null;
+  #resolveStopping: () => void = () => undefined;
+  readonly #whenStopping = new Promise<void>((resolve) => (this.#resolveStopping = resolve));
+
+  private constructor(
+    private readonly options: MirrorServiceOptions,
+    private readonly assembled: AssembledMirror,
+  ) {
+    const { name, clock, log, controlPath } = options;
+    const { mirror } = assembled;
+    const reopen = (component: Component): ReturnType<AssembledMirror['reopen']> =>
+      assembled.reopen(component);
+    this.#reconnect = new Reconnect({ mirror, reopen, clock, log });
+    const exports = new Map([
+      ['', mirror],
+      [name, mirror],
+    ]);
+    this.#nbd = new NbdServer({ exports, listen: endpointsOf(options), clock, log });
+    this.#control = new ControlServer({
+      path: controlPath,
+      handle: (request) => this.#handle(request),
+      clock,
+      log,
+    });
+  }
+
+  /** Rejects with AssembleError, DeviceError or ListenError; everything is closed again then. */
+  static async start(options: MirrorServiceOptions): Promise<MirrorService> {
+    const { name, log, providers } = options;
+    // Components go away while others are still being opened, when nobody brings them back yet.
+    let service: MirrorService | null = null;
+    const events: MirrorEvents = {
+      changed(what, component, why) {
+        logChange(log, name, { what, component, why });
+        service?.changed(what, component);
+      },
+    };
+    const { balance, degraded, clock, random, timeoutMs, isAutosync, resyncBytesPerSecond } = options;
+    const assembled = await assemble({
+      ...{ name, providers, degraded, clock, random, events, timeoutMs, isAutosync, resyncBytesPerSecond },
+      ...(balance === null ? {} : { balance }),
+      idleMs: IDLE_CLEAN_MS,
+      extentsMax: EXTENTS_MAX,
+    });
+    service = new MirrorService(options, assembled);
+    await service.#begin();
+    return service;
+  }
+
+  async #begin(): Promise<void> {
+    const { name, log } = this.options;
+    try {
+      this.#nbdAddresses = await this.#nbd.start();
+      await this.#control.start();
+    } catch (error) {
+      await this.#nbd.close();
+      await this.assembled.close();
+      throw error;
+    }
+    this.#reconnect.start();
+    const { components } = this.assembled.mirror;
+    const active = components.filter(({ state }) => state === 'ACTIVE').length;
+    log.info({ nbd: this.#nbdAddresses }, `Device mirror/${name} launched (${active}/${components.length}).`);
+  }
+
+  /** Resolves when somebody has asked on the control socket for the end; close() is next. */
+  get whenStopping(): Promise<void> {
+    return this.#whenStopping;
+  }
+
+  status(): MirrorStatus {
+    const { name, pid, isAutosync } = this.options;
+    return statusOf(this.assembled.mirror, {
+      name,
+      pid,
+      isAutosync,
+      nbd: this.#nbdAddresses,
+      clients: this.#nbd.connectionCount,
+    });
+  }
+
+  /**
+   * Ends cleanly: requests are finished, everything is flushed, labels are clean, and whoever asked for it is answered.
+   * May be called twice.
+   */
+  async close(): Promise<void> {
+    await this.#stop().finally(() => this.#control.close());
+  }
+
+  changed(what: string, component: Component): void {
+    this.#reconnect.changed(what, component);
+  }
+
+  #stop(): Promise<void> {
+    this.#stopping ??= this.#stopInOrder();
+    return this.#stopping;
+  }
+
+  async #stopInOrder(): Promise<void> {
+    await this.#nbd.close();
+    // An attempt may wait for a silent server; what it brings is closed when it comes.
+    const reconnectStopped = this.#reconnect.stop();
+    await this.assembled.close();
+    await reconnectStopped;
+    this.options.log.info({}, `Device mirror/${this.options.name} stopped.`);
+  }
+
+  async #handle(request: ControlRequest): Promise<unknown> {
+    if (request.command === 'status') return this.status();
+    if (request.command === 'rebuild') return await this.#rebuild(request.component);
+    const clients = this.#nbd.connectionCount;
+    if (clients > 0 && !request.isForced) {
+      const who = clients === 1 ? 'a client' : `${clients} clients`;
+      throw new ControlError(
+        `mirror/${this.options.name} is in use by ${who}; let them go first, or add -f to stop all the same`,
+      );
+    }
+    const stopped = this.#stop();
+    this.#resolveStopping();
+    await stopped;
+    return null;
+  }
+
+  async #rebuild(name: string): Promise<null> {
+    const { mirror } = this.assembled;
+    const component = mirror.components.find(({ identity }) => [identity.name, identity.uuid].includes(name));
+    if (component === undefined) {
+      const known = mirror.components.map((one) => one.name).join(', ');
+      throw new ControlError(`mirror/${this.options.name} has no component ${name}; it has ${known}`);
+    }
+    const isOther = (one: Component): boolean => one !== component && one.state === 'ACTIVE';
+    if (!mirror.components.some(isOther)) {
+      throw new ControlError(
+        `${component.name} has the only good copy of mirror/${this.options.name}; nothing was done`,
+      );
+    }
+    component.isFull = true;
+    component.missing.markAll();
+    mirror.drop(component, droppedForRebuild(component));
+    // A crash from here on must not end in a resync of only what was marked before.
+    await mirror.journal.writeAll();
+    this.#reconnect.wantResync(component);
+    return null;
+  }
+}
+
+function endpointsOf({ nbdPath, nbdTcp }: MirrorServiceOptions): NbdEndpoint[] {
+  return nbdTcp === null ? [{ unixPath: nbdPath }] : [{ unixPath: nbdPath }, nbdTcp];
+}
+
+interface Change {
+  readonly what: string;
+  readonly component: Component;
+  readonly why: string | null;
+}
+
+/** In the words of the kernel's mirror, for those who watch its log. */
+function logChange(log: ServerLog, name: string, { what, component, why }: Change): void {
+  const provider = `provider ${component.name}`;
+  const fields = why === null ? {} : { reason: why };
+  const say = (text: string): string => `Device ${name}: ${text}`;
+  if (what === 'disconnected') log.warn(fields, say(`${provider} disconnected.`));
+  else if (what === 'stale') log.warn(fields, say(`${provider} is stale.`));
+  else if (what === 'rebuilding') log.info(fields, say(`rebuilding ${provider}.`));
+  else if (what === 'rebuilt') log.info(fields, say(`rebuilding ${provider} finished.`));
+  else if (what === 'repaired') log.warn(fields, say(`${provider}: a bad range was rewritten.`));
+  else if (what === 'split brain') {
+    log.error(
+      fields,
+      say(`${provider} was written without the others (split brain); neither side is touched.`),
+    );
+  } else if (what === 'foreign')
+    log.error(fields, say(`${provider} belongs to another mirror; it is not used.`));
+  else log.info(fields, say(`${provider}: ${what}.`));
+}

@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import { ProtocolError } from '../protocol/errors.js';
+import { LABEL_NAME_BYTES_MAX } from '../protocol/gmirror-label.js';
+import { SOCKET_PATH_BYTES_MAX } from './limits.js';
+
+/** Where a running mirror is reached. */
+export interface MirrorPaths {
+  readonly control: string;
+  readonly nbd: string;
+  readonly pidFile: string;
+}
+
+const CONTROL_SUFFIX = '.ctl';
+
+/** FreeBSD keeps what belongs to running daemons in /var/run. */
+export const defaultRunDirectory = (platform: string): string =>
+  platform === 'linux' ? '/run/ggmirror' : '/var/run/ggmirror';
+
+/** Throws PROTOCOL_FORMAT for what can't be a mirror's name or would name a file elsewhere, and for paths too long. */
+export function mirrorPaths(runDirectory: string, name: string): MirrorPaths {
+  checkMirrorName(name);
+  const path = (suffix: string): string => join(runDirectory, `${name}${suffix}`);
+  const paths = { control: path(CONTROL_SUFFIX), nbd: path('.nbd'), pidFile: path('.pid') };
+  if (Buffer.byteLength(paths.control) > SOCKET_PATH_BYTES_MAX) {
+    throw new ProtocolError(
+      'PROTOCOL_RANGE',
+      `${paths.control} is longer than a socket's path may be; use a shorter --run-dir`,
+    );
+  }
+  return paths;
+}
+
+/** The mirror whose control socket a file of the run directory is; null for other files. */
+export function mirrorOfControlFile(fileName: string): string | null {
+  if (!fileName.endsWith(CONTROL_SUFFIX)) return null;
+  return fileName.slice(0, -CONTROL_SUFFIX.length);
+}
+
+function checkMirrorName(name: string): void {
+  const isFit = /^[\x21-\x7e]+$/.test(name) && !name.includes('/') && !name.startsWith('.');
+  if (isFit && name.length <= LABEL_NAME_BYTES_MAX) return;
+  throw new ProtocolError(
+    'PROTOCOL_FORMAT',
+    `'${name}' can't be a mirror's name: up to ${LABEL_NAME_BYTES_MAX} ASCII characters without blanks and slashes`,
+  );
+}

@@ -1,0 +1,86 @@
+import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { ClientTls } from '../client/options.js';
+import { openRemote, type RemoteDevice } from '../client/remote-device.js';
+import { DeviceError } from '../device/block-device.js';
+import type { Clock } from '../device/clock.js';
+import { openDiskThread } from '../device/disk-thread/disk-thread.js';
+import type { OpenedProvider, ProviderOpener } from '../mirror/assemble.js';
+import { type GgateUri, isGgateUri, parseGgateUri } from '../protocol/uri.js';
+
+export interface OpenerOptions {
+  /** How long a provider may be silent, and how long opening it may take. */
+  readonly timeoutMs: number;
+  readonly tls: ClientTls;
+  readonly clock: Clock;
+}
+
+/** For a path or a ggate URI, as the administrator gives it. Throws PROTOCOL_FORMAT for a URI that is none. */
+export function providerOpener(text: string, options: OpenerOptions): ProviderOpener {
+  if (!isGgateUri(text)) {
+    const path = resolve(text);
+    return { name: text, isLocal: true, open: () => openLocal(path) };
+  }
+  const uri = parseGgateUri(text);
+  return { name: text, isLocal: false, open: () => openExport(text, uri, options) };
+}
+
+async function openLocal(path: string): Promise<OpenedProvider> {
+  // Taken before anything can be written through the device.
+  const modifiedNs = await modifiedNsOf(path);
+  const device = await openDiskThread(path, { access: 'rw' });
+  return {
+    device,
+    area: null,
+    abandon: () => device.abandon(),
+    ...(modifiedNs === null ? {} : { modifiedNs }),
+  };
+}
+
+/** Null for what is no regular file: a disk has no such time. What can't be looked at fails when it is opened. */
+async function modifiedNsOf(path: string): Promise<bigint | null> {
+  const found = await stat(path, { bigint: true }).catch(() => null);
+  return found?.isFile() === true ? found.mtimeNs : null;
+}
+
+/** A lost connection fails what waits for it: the mirror goes on without it, and opens it again itself. */
+async function openExport(name: string, uri: GgateUri, options: OpenerOptions): Promise<OpenedProvider> {
+  const { timeoutMs, tls, clock } = options;
+  const opening = openRemote({
+    uri,
+    access: 'rw',
+    tls,
+    clock,
+    requestTimeoutMs: timeoutMs,
+    connectTimeoutMs: timeoutMs,
+    onConnectionLost: 'fail',
+    flushProbe: 'once',
+  });
+  const device = await inTime(opening, name, options);
+  return { device, area: null, abandon: () => device.abandon() };
+}
+
+/** Looking up a name has no bound of its own, nor does what is asked after the handshake. */
+function inTime(opening: Promise<RemoteDevice>, name: string, options: OpenerOptions): Promise<RemoteDevice> {
+  const { timeoutMs, clock } = options;
+  return new Promise((resolveOpened, reject) => {
+    let isLate = false;
+    // The handshake's own time-out has the better message.
+    const timer = clock.after(timeoutMs + 500, () => {
+      isLate = true;
+      const message = `${name} can't be opened within ${timeoutMs / 1000} s; check the server and the network`;
+      reject(new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', message));
+    });
+    opening.then(
+      (device) => {
+        timer.cancel();
+        if (isLate) device.abandon();
+        else resolveOpened(device);
+      },
+      (error: unknown) => {
+        timer.cancel();
+        reject(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  });
+}

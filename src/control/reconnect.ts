@@ -1,0 +1,143 @@
+import { DeviceError } from '../device/block-device.js';
+import type { Clock, Timer } from '../device/clock.js';
+import type { Component } from '../mirror/component.js';
+import type { Arrival, Mirror } from '../mirror/mirror.js';
+import type { ServerLog } from '../server/server-log.js';
+import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from './limits.js';
+
+export interface ReconnectOptions {
+  readonly mirror: Mirror;
+  readonly reopen: (component: Component) => Promise<Arrival>;
+  readonly clock: Clock;
+  readonly log: ServerLog;
+}
+
+interface Effort {
+  /** Of the next attempt; doubles with each one that leads to nothing. */
+  delayMs: number;
+  timer: Timer | null;
+  attempt: Promise<void> | null;
+  /** Neither side may be touched before a person has decided. */
+  isHopeless: boolean;
+  /** Somebody asked for a resync that would not begin by itself. */
+  isResyncWanted: boolean;
+  /** As it was logged last. */
+  reason: string | null;
+}
+
+/**
+ * Brings components back that went away. Invariant: a DISCONNECTED component that is not hopeless has a timer or an
+ * attempt, from start() to stop().
+ */
+export class Reconnect {
+  readonly #efforts = new Map<Component, Effort>();
+  #isStopped = false;
+
+  constructor(private readonly options: ReconnectOptions) {}
+
+  start(): void {
+    for (const component of this.options.mirror.components) {
+      const isHopeless = component.trouble === 'split brain' || component.trouble === 'foreign';
+      this.#effortOf(component).isHopeless = isHopeless;
+      this.#schedule(component);
+    }
+  }
+
+  /** For MirrorEvents.changed. */
+  changed(what: string, component: Component): void {
+    const effort = this.#effortOf(component);
+    if (what === 'rebuilt') effort.delayMs = RECONNECT_FIRST_MS;
+    if (what === 'disconnected') this.#schedule(component);
+  }
+
+  /** The next time that it comes it is resynced, also if that would not happen by itself; and that time is soon. */
+  wantResync(component: Component): void {
+    const effort = this.#effortOf(component);
+    effort.isResyncWanted = true;
+    effort.isHopeless = false;
+    effort.delayMs = RECONNECT_FIRST_MS;
+    effort.timer?.cancel();
+    effort.timer = null;
+    this.#schedule(component);
+  }
+
+  /** Resolves when no attempt is under way any more. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const { timer } of this.#efforts.values()) timer?.cancel();
+    for (const { attempt } of this.#efforts.values()) await attempt;
+  }
+
+  #effortOf(component: Component): Effort {
+    let effort = this.#efforts.get(component);
+    if (effort === undefined) {
+      effort = {
+        delayMs: RECONNECT_FIRST_MS,
+        timer: null,
+        attempt: null,
+        isHopeless: false,
+        isResyncWanted: false,
+        reason: null,
+      };
+      this.#efforts.set(component, effort);
+    }
+    return effort;
+  }
+
+  #schedule(component: Component): void {
+    const effort = this.#effortOf(component);
+    if (this.#isStopped || component.isConnected || effort.isHopeless) return;
+    if (effort.timer !== null || effort.attempt !== null) return;
+    const { delayMs } = effort;
+    effort.delayMs = Math.min(2 * delayMs, RECONNECT_MAX_MS);
+    effort.timer = this.options.clock.after(delayMs, () => {
+      effort.timer = null;
+      if (component.isConnected) return;
+      effort.attempt = this.#try(component, effort).finally(() => {
+        effort.attempt = null;
+        this.#schedule(component);
+      });
+    });
+  }
+
+  /** Never rejects. */
+  async #try(component: Component, effort: Effort): Promise<void> {
+    const { mirror, reopen, log } = this.options;
+    try {
+      const arrival = await reopen(component);
+      if (this.#isStopped) {
+        await arrival.media.close();
+        return;
+      }
+      effort.isHopeless = await this.#arrive(component, arrival, effort);
+      effort.reason = null;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (!component.isConnected) component.trouble = reason;
+      // It may stay away for days; a line for each attempt would say nothing new.
+      if (reason !== effort.reason)
+        log.warn({ mirror: mirror.name, component: component.name, reason }, 'not back yet');
+      effort.reason = reason;
+    }
+  }
+
+  /** True if only a person can help. */
+  async #arrive(component: Component, arrival: Arrival, effort: Effort): Promise<boolean> {
+    const { mirror } = this.options;
+    let outcome: Awaited<ReturnType<Mirror['arrive']>>;
+    try {
+      outcome = await mirror.arrive(component, arrival);
+    } catch (error) {
+      if (!component.isConnected) await arrival.media.close().catch(() => undefined /* it is given up */);
+      throw error;
+    }
+    if (outcome === 'STALE' && effort.isResyncWanted && component.state === 'STALE')
+      await mirror.startResync(component);
+    if (component.isConnected) effort.isResyncWanted = false;
+    return outcome === 'split brain' || outcome === 'foreign';
+  }
+}
+
+/** What an administrator's rebuild drops a component with. */
+export const droppedForRebuild = (component: Component): DeviceError =>
+  new DeviceError('DEVICE_CLOSED', 'ENXIO', `${component.name} is to be rebuilt`);

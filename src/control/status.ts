@@ -1,0 +1,134 @@
+import type { BalanceAlgorithm } from '../mirror/balance.js';
+import type { Component } from '../mirror/component.js';
+import type { ComponentState } from '../mirror/component-state.js';
+import type { Mirror } from '../mirror/mirror.js';
+import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
+import { NO_UUID } from '../protocol/superblock.js';
+import type { NbdAddress } from '../server/nbd/nbd-server.js';
+
+/** What is shown of a resync. */
+export interface ResyncStatus {
+  /** 0 to 99, rounded down: 100 would be ACTIVE. */
+  readonly percent: number;
+  readonly copiedBytes: number;
+  readonly totalBytes: number;
+  /** Null while nothing was copied yet. */
+  readonly rateBytesPerSecond: number | null;
+  readonly leftSeconds: number | null;
+}
+
+export interface ComponentStatus {
+  /** As the administrator gave it. */
+  readonly name: string;
+  readonly uuid: string;
+  readonly state: ComponentState;
+  readonly priority: number;
+  readonly isLocal: boolean;
+  /** False for one that is not connected. */
+  readonly canFlush: boolean;
+  /** Null for one that is not SYNCHRONIZING. */
+  readonly resync: ResyncStatus | null;
+  /** How much it may miss; all of the medium if it needs a full copy. */
+  readonly markedBytes: number;
+  readonly needsFullCopy: boolean;
+  readonly reads: number;
+  readonly writes: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly errors: number;
+  readonly inFlight: number;
+  /** Why it is not connected, or the last thing that went wrong; null if nothing did. */
+  readonly why: string | null;
+}
+
+/** A running mirror, as `ggmirror status --json` prints it. */
+export interface MirrorStatus {
+  readonly name: string;
+  readonly state: 'COMPLETE' | 'DEGRADED';
+  readonly pid: number;
+  readonly mediaSizeBytes: number;
+  readonly sectorSizeBytes: number;
+  readonly balance: BalanceAlgorithm;
+  readonly sliceBytes: number;
+  readonly isAutosync: boolean;
+  /** The generation of the data. */
+  readonly generation: string;
+  readonly genid: number;
+  readonly syncid: number;
+  /** Some component is behind, and not yet recorded so. */
+  readonly isLossPending: boolean;
+  readonly nbd: readonly NbdAddress[];
+  readonly clients: number;
+  /** In the order of their slots. */
+  readonly components: readonly ComponentStatus[];
+}
+
+/** What the mirror itself does not know of its surroundings. */
+export interface Surroundings {
+  readonly name: string;
+  readonly pid: number;
+  readonly isAutosync: boolean;
+  readonly nbd: readonly NbdAddress[];
+  readonly clients: number;
+}
+
+export function statusOf(mirror: Mirror, around: Surroundings): MirrorStatus {
+  const { current, genid, syncid } = mirror.journal.state;
+  const bySlot = [...mirror.components].sort((one, other) => one.identity.slot - other.identity.slot);
+  return {
+    name: around.name,
+    state: mirror.state,
+    pid: around.pid,
+    mediaSizeBytes: mirror.mediaSizeBytes,
+    sectorSizeBytes: mirror.sectorSizeBytes,
+    balance: mirror.options.balance,
+    sliceBytes: mirror.options.sliceBytes,
+    isAutosync: around.isAutosync,
+    generation: current,
+    genid,
+    syncid,
+    isLossPending: mirror.mustWait,
+    nbd: around.nbd,
+    clients: around.clients,
+    components: bySlot.map((component) => componentStatus(mirror, component)),
+  };
+}
+
+function componentStatus(mirror: Mirror, component: Component): ComponentStatus {
+  const { identity, state, counters, missing, isFull } = component;
+  const isBehind = mirror.journal.state.lostAt[identity.slot] !== NO_UUID || state !== 'ACTIVE';
+  const markedBytes = Math.min(missing.countMarked * REGION_SIZE_BYTES, mirror.mediaSizeBytes);
+  return {
+    name: identity.name,
+    uuid: identity.uuid,
+    state,
+    priority: identity.priority,
+    isLocal: identity.isLocal,
+    canFlush: component.can.flush,
+    resync: resyncStatus(mirror, component),
+    markedBytes: isBehind && isFull ? mirror.mediaSizeBytes : markedBytes,
+    needsFullCopy: isFull,
+    ...counters,
+    inFlight: component.inFlight,
+    why: component.trouble,
+  };
+}
+
+function resyncStatus(mirror: Mirror, component: Component): ResyncStatus | null {
+  if (component.state !== 'SYNCHRONIZING') return null;
+  const progress = mirror.resyncOf(component);
+  // It says so durably first, and copies next.
+  if (progress === null)
+    return { percent: 0, copiedBytes: 0, totalBytes: 0, rateBytesPerSecond: null, leftSeconds: null };
+  const { copiedBytes, totalBytes, leftBytes, elapsedMs } = progress;
+  const share = totalBytes === 0 ? 1 : copiedBytes / totalBytes;
+  const hasRate = copiedBytes > 0 && elapsedMs > 0;
+  const rateBytesPerSecond = hasRate ? Math.round((copiedBytes / elapsedMs) * 1000) : null;
+  return {
+    percent: Math.min(99, Math.floor(share * 100)),
+    copiedBytes,
+    totalBytes,
+    rateBytesPerSecond,
+    leftSeconds: hasRate ? Math.ceil((leftBytes / copiedBytes) * (elapsedMs / 1000)) : null,
+  };
+}
