@@ -1,0 +1,149 @@
+import type { BlockDevice } from '../device/block-device.js';
+import { compareFreshness } from '../protocol/gmirror-checks.js';
+import { encodeLabel, labelOffsetBytes, type GmirrorLabel } from '../protocol/gmirror-label.js';
+import type { Superblock } from '../protocol/superblock.js';
+import type { AreaStore } from './area-store.js';
+import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
+import type { RegionBitmap } from './region-bitmap.js';
+
+/**
+ * Private area and gmirror label of a component. The area's flush() also flushes the label if both are on one device;
+ * `provider` is flushed in any case.
+ *
+ * Invariant: on stable storage the label never says more than the superblock: its genid and syncid are at most those
+ * that the superblock names, and it is DIRTY only while that is RUNNING. Whatever a crash leaves, a label that says more
+ * was written by somebody else (see isLabelTouched).
+ */
+export class ComponentStore implements MetaStore {
+  #label: GmirrorLabel;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** `label` is the one on `provider`, the whole component; its flags have names. */
+  constructor(
+    private readonly area: AreaStore,
+    private readonly provider: BlockDevice,
+    label: GmirrorLabel,
+    private readonly isAreaElsewhere: boolean,
+  ) {
+    this.#label = label;
+  }
+
+  get superblock(): Superblock {
+    return this.area.superblock;
+  }
+
+  /** As last read or written. */
+  get label(): GmirrorLabel {
+    return this.#label;
+  }
+
+  readLog(): readonly number[] | 'damaged' {
+    return this.area.readLog();
+  }
+
+  readBitmap(slot: number): Promise<RegionBitmap> {
+    return this.area.readBitmap(slot);
+  }
+
+  /** What time the image has is not known from the first change on, unless the change tells. */
+  writeSuperblock(change: SuperblockChange): Promise<void> {
+    return this.#inTurn(async () => {
+      const { isDirty } = labelStateOf(this.#label);
+      if (change.isRunning === false && isDirty) {
+        await this.#writeLabel({ ...labelStateOf(this.#label), isDirty: false });
+        await this.#flush();
+      }
+      await this.area.writeSuperblock({ modifiedNs: 0n, ...change }, { flush: false });
+    });
+  }
+
+  writeLog(extents: readonly number[]): Promise<void> {
+    return this.area.writeLog(extents, { flush: false });
+  }
+
+  writeBitmap(slot: number, bitmap: RegionBitmap, pages: readonly number[]): Promise<void> {
+    return this.area.writeBitmap(slot, bitmap, pages, { flush: false });
+  }
+
+  writeLabel(state: LabelState): Promise<void> {
+    return this.#inTurn(async () => {
+      const now = labelStateOf(this.#label);
+      const saysMore = compareFreshness(state, now) > 0 || (state.isDirty && !now.isDirty);
+      if (saysMore) await this.#flush();
+      await this.#writeLabel(state);
+    });
+  }
+
+  flush(): Promise<void> {
+    return this.#inTurn(() => this.#flush());
+  }
+
+  async #flush(): Promise<void> {
+    if (this.isAreaElsewhere && this.provider.can.flush) {
+      await perform(this.provider, 'flush', { offsetBytes: 0, lengthBytes: 0 }, null);
+    }
+    await this.area.flush();
+  }
+
+  async #writeLabel(state: LabelState): Promise<void> {
+    const { genid, syncid, isDirty: dirty, isSynchronizing: synchronizing } = state;
+    const { diskFlags } = this.#label;
+    const next: GmirrorLabel = {
+      ...this.#label,
+      genid,
+      syncid,
+      // Where the kernel's own synchronization stood means nothing any more.
+      syncOffsetBytes: 0,
+      diskFlags: { ...diskFlags, dirty, synchronizing },
+    };
+    await writeLabelSector(this.provider, next);
+    this.#label = next;
+  }
+
+  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+    const mine = this.#last.then(run);
+    this.#last = mine.catch(() => undefined);
+    return mine;
+  }
+}
+
+/** Writes the whole last sector, and does not flush it. Rejects with DeviceError. */
+export function writeLabelSector(provider: BlockDevice, label: GmirrorLabel): Promise<void> {
+  const range = { offsetBytes: labelOffsetBytes(provider), lengthBytes: provider.sectorSizeBytes };
+  return perform(provider, 'write', range, encodeLabel(label, provider.sectorSizeBytes));
+}
+
+/** The whole last sector, in memory of its own. Rejects with DeviceError. */
+export async function readLabelSector(provider: BlockDevice): Promise<Buffer> {
+  const sector = Buffer.alloc(provider.sectorSizeBytes);
+  const range = { offsetBytes: labelOffsetBytes(provider), lengthBytes: sector.length };
+  await perform(provider, 'read', range, sector);
+  return sector;
+}
+
+/**
+ * Whether somebody else wrote the label since we did: the kernel's gmirror sets DIRTY while it runs, and raises syncid
+ * or genid when it goes on without a component. A label that says less than the superblock is one that a crash of ours
+ * left behind.
+ */
+export const isLabelTouched = (label: GmirrorLabel, superblock: Superblock): boolean =>
+  compareFreshness(label, superblock) > 0 || (label.diskFlags.dirty && !superblock.isRunning);
+
+const labelStateOf = ({ genid, syncid, diskFlags }: GmirrorLabel): LabelState => ({
+  genid,
+  syncid,
+  isDirty: diskFlags.dirty,
+  isSynchronizing: diskFlags.synchronizing,
+});
+
+function perform(
+  device: BlockDevice,
+  op: 'read' | 'write' | 'flush',
+  range: { readonly offsetBytes: number; readonly lengthBytes: number },
+  buffer: Buffer | null,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null): void => (error === null ? resolve() : reject(error));
+    device.start({ op, ...range, buffer, bufferAt: 0, done });
+  });
+}

@@ -1,0 +1,279 @@
+import { assert } from '../../protocol/errors.js';
+import { compareFreshness } from '../../protocol/gmirror-checks.js';
+import { NO_UUID, type Superblock, type Uuid } from '../../protocol/superblock.js';
+
+/** What is known of a component that is there when a mirror starts. */
+export interface PresentComponent {
+  /** As the administrator gave it. */
+  readonly name: string;
+  readonly isLocal: boolean;
+  /** 0 to 255, higher is preferred. */
+  readonly priority: number;
+  readonly superblock: Superblock;
+  /** Of its label, as it is now. */
+  readonly genid: number;
+  readonly syncid: number;
+  /** Who changed it since we did: 'label' for one that the kernel's gmirror ran, 'image' for a file that was written. */
+  readonly touch: 'label' | 'image' | null;
+}
+
+export interface AssemblyInput {
+  readonly present: readonly PresentComponent[];
+  /** Start although components are missing. */
+  readonly isDegradedAllowed: boolean;
+}
+
+export interface BehindComponent {
+  readonly slot: number;
+  /** Copy everything; else what the source has marked for it, and what the log tells after a crash. */
+  readonly isFull: boolean;
+}
+
+export type AssemblyDecision =
+  | {
+      readonly outcome: 'refuse';
+      readonly code: 'ASSEMBLE_MISSING' | 'ASSEMBLE_SPLIT_BRAIN' | 'ASSEMBLE_NO_SOURCE' | 'ASSEMBLE_FOREIGN';
+      readonly message: string;
+    }
+  | {
+      readonly outcome: 'run';
+      /** Slots. The source is the one whose superblock, log and bitmaps are the mirror's. */
+      readonly source: number;
+      /** In step with the source, which is among them. */
+      readonly active: readonly number[];
+      /** They are there, and must be copied to. */
+      readonly behind: readonly BehindComponent[];
+      /** Not there; whoever is not full has bitmap and log, as those that are behind. */
+      readonly missing: readonly BehindComponent[];
+      /** The run before has crashed: what is in the log counts as marked for everyone but the source. */
+      readonly isCrashed: boolean;
+      /** The generation at which each slot was lost; NO_UUID for those in step. */
+      readonly lostAt: readonly Uuid[];
+      /** Someone falls behind who was in step as far as the source knew: a new generation begins. */
+      readonly beginsGeneration: boolean;
+    };
+
+type Refusal = Extract<AssemblyDecision, { outcome: 'refuse' }>;
+
+/** How one component's data stands to another's, of the same mirror. */
+export type Relation = 'same' | 'newer' | 'older' | 'unrelated';
+
+/**
+ * What is decided by the generations alone, for a component against one that is no older than any other:
+ * - same generation, and nobody says that it is behind: in step;
+ * - else it is older, and copied to. A component in the same generation is older too where the other one calls it behind:
+ *   it was lost while its resync ended.
+ * Source: DRBD's comparison of generation identifiers; docs/on-disk-format.md, "Superblock".
+ */
+export function relationOf(one: PresentComponent, other: PresentComponent): Relation {
+  const isOlder = isBehind(one, other);
+  const isNewer = isBehind(other, one);
+  if (isOlder && isNewer) return 'unrelated';
+  if (isOlder) return 'older';
+  if (isNewer) return 'newer';
+  return generationOf(one) === generationOf(other) ? 'same' : 'unrelated';
+}
+
+/** A component that was written without us is in a generation that no superblock has. */
+function generationOf({ superblock, touch, genid, syncid }: PresentComponent): string {
+  if (touch === 'label') return `of the kernel, ${genid}.${syncid}`;
+  return touch === 'image' ? `of image ${superblock.componentUuid}` : superblock.current;
+}
+
+/** Whether `two` descends from what `one` has. */
+function isBehind(one: PresentComponent, two: PresentComponent): boolean {
+  if (one.touch !== null) {
+    // The kernel's numbers tell which of two is newer only where it ran both.
+    return one.touch === 'label' && two.touch === 'label' && compareFreshness(one, two) < 0;
+  }
+  const { current, slot } = one.superblock;
+  const { superblock } = two;
+  if (two.touch !== null && superblock.current === current) return true;
+  const lostAt = superblock.slots[slot]?.lostAt ?? NO_UUID;
+  return superblock.history.includes(current) || lostAt === current || callsBehind(two, one);
+}
+
+/** In one generation, the word of the one that went on counts. */
+const callsBehind = (two: PresentComponent, one: PresentComponent): boolean =>
+  two.superblock.current === one.superblock.current &&
+  (two.superblock.slots[one.superblock.slot]?.lostAt ?? NO_UUID) !== NO_UUID;
+
+/** Who is copied to whom when a mirror starts. Changes nothing. `present` is not empty. */
+export function decideAssembly({ present, isDegradedAllowed }: AssemblyInput): AssemblyDecision {
+  const misfit = misfitOf(present);
+  if (misfit !== null) return misfit;
+  const whole = present.filter(({ superblock }) => !superblock.isInconsistent);
+  if (whole.length === 0) return noSource(present, 'was being copied to, and is a mixture of old and new');
+  const newest = whole.filter((one) => !present.some((other) => other !== one && isOutdatedBy(one, other)));
+  const [source] = [...newest].sort(preference);
+  if (source === undefined) {
+    const split = splitPair(whole);
+    return split === null
+      ? noSource(whole, 'misses writes that another component has')
+      : splitBrain(...split);
+  }
+  const rival = newest.find((one) => relationOf(one, source) === 'unrelated');
+  if (rival !== undefined) return splitBrain(source, rival);
+  const stranger = strangerTo(source, present);
+  if (stranger !== null) return splitBrain(source, stranger);
+  const changed = present.find(({ touch }) => touch === 'image');
+  if (changed !== undefined && present.length > 1) return splitBrain(changed, otherThan(changed, present));
+  return run(source, newest, present, isDegradedAllowed);
+}
+
+/** An inconsistent component's superblock tells who was left behind, too. */
+const isOutdatedBy = (one: PresentComponent, other: PresentComponent): boolean =>
+  other.superblock.isInconsistent
+    ? one.touch === null &&
+      other.superblock.slots[one.superblock.slot]?.lostAt === one.superblock.current &&
+      one.superblock.current !== other.superblock.current
+    : relationOf(one, other) === 'older';
+
+function splitPair(whole: readonly PresentComponent[]): [PresentComponent, PresentComponent] | null {
+  for (const one of whole) {
+    const other = whole.find((two) => two !== one && isBehind(one, two) && isBehind(two, one));
+    if (other !== undefined) return [one, other];
+  }
+  return null;
+}
+
+/** Someone that went another way than the source, though it is newer than nobody. Mixtures are overwritten anyway. */
+const strangerTo = (
+  source: PresentComponent,
+  present: readonly PresentComponent[],
+): PresentComponent | null =>
+  present.find(
+    (one) => one !== source && !one.superblock.isInconsistent && relationOf(one, source) === 'unrelated',
+  ) ?? null;
+
+const otherThan = (one: PresentComponent, present: readonly PresentComponent[]): PresentComponent =>
+  present.find((other) => other !== one) ?? one;
+
+/** Whoever was written while it could not be flushed last; local before remote; then as gmirror prefers. */
+function preference(one: PresentComponent, other: PresentComponent): number {
+  return (
+    Number(isSuspect(one)) - Number(isSuspect(other)) ||
+    Number(other.isLocal) - Number(one.isLocal) ||
+    other.priority - one.priority ||
+    one.superblock.slot - other.superblock.slot
+  );
+}
+
+/** It can't flush, so what it was sent may be gone. */
+const isSuspect = ({ superblock }: PresentComponent): boolean =>
+  superblock.slots[superblock.slot]?.isMarked === true;
+
+function run(
+  source: PresentComponent,
+  newest: readonly PresentComponent[],
+  present: readonly PresentComponent[],
+  isDegradedAllowed: boolean,
+): AssemblyDecision {
+  const { slots, isRunning, current } = source.superblock;
+  const missing: BehindComponent[] = [];
+  const behind: BehindComponent[] = [];
+  const active = [source.superblock.slot];
+  const isTouched = source.touch !== null;
+  const lostAt = slots.map((record) => record.lostAt);
+  for (const [slot, record] of slots.entries()) {
+    if (record.componentUuid === NO_UUID || slot === source.superblock.slot) continue;
+    const component = present.find(({ superblock }) => superblock.slot === slot);
+    const isFull = record.isFull || isTouched;
+    if (component === undefined) {
+      missing.push({ slot, isFull });
+      if (record.lostAt === NO_UUID) lostAt[slot] = current;
+      continue;
+    }
+    if (newest.includes(component) && !isRunning && !isFull && !record.isMarked) {
+      active.push(slot);
+      continue;
+    }
+    behind.push({ slot, isFull: isFull || !isMarkedBy(source, component) });
+    lostAt[slot] = component.superblock.current;
+  }
+  if (missing.length > 0 && !isDegradedAllowed) return missingRefusal(source, missing);
+  const isNewlyBehind = lostAt.some((at, slot) => at !== NO_UUID && slots[slot]?.lostAt === NO_UUID);
+  // What the log of a component says that the kernel ran is older than what the kernel did; everything is copied.
+  const isCrashed = isRunning;
+  const beginsGeneration = isNewlyBehind || isTouched;
+  return {
+    outcome: 'run',
+    source: source.superblock.slot,
+    active,
+    behind,
+    missing,
+    isCrashed,
+    lostAt,
+    beginsGeneration,
+  };
+}
+
+/** Whether the bitmap of `source` tells all that `component` may miss. */
+function isMarkedBy(source: PresentComponent, component: PresentComponent): boolean {
+  if (component.touch !== null) return false;
+  const { slots, current, history } = source.superblock;
+  const { superblock } = component;
+  const lostAt = slots[superblock.slot]?.lostAt ?? NO_UUID;
+  if (superblock.current === lostAt || superblock.current === current) return true;
+  // The last loss of the run was written down here, and a crash came before it was there.
+  return lostAt === NO_UUID && superblock.current === history[0];
+}
+
+function misfitOf(present: readonly PresentComponent[]): Refusal | null {
+  const [first] = present;
+  assert(first !== undefined, 'assembly: no component');
+  for (const [index, one] of present.entries()) {
+    const { mirrorUuid, mediaSizeBytes, sectorSizeBytes, componentUuid, slot } = one.superblock;
+    const expected = first.superblock;
+    if (mirrorUuid !== expected.mirrorUuid) {
+      return foreign(`${one.name} and ${first.name} are components of different mirrors`);
+    }
+    if (mediaSizeBytes !== expected.mediaSizeBytes || sectorSizeBytes !== expected.sectorSizeBytes) {
+      return foreign(`${one.name} and ${first.name} disagree about the size of their mirror`);
+    }
+    const twin = present.slice(0, index).find(({ superblock }) => superblock.slot === slot);
+    if (twin !== undefined) {
+      return foreign(`${one.name} and ${twin.name} are the same component, or one is a copy of the other`);
+    }
+    const removed = present.find(({ superblock }) => superblock.slots[slot]?.componentUuid !== componentUuid);
+    if (removed !== undefined) return foreign(`${one.name} is no component any more, says ${removed.name}`);
+  }
+  return null;
+}
+
+const foreign = (what: string): Refusal => ({
+  outcome: 'refuse',
+  code: 'ASSEMBLE_FOREIGN',
+  message: `${what}; nothing was changed`,
+});
+
+const noSource = (components: readonly PresentComponent[], why: string): Refusal => ({
+  outcome: 'refuse',
+  code: 'ASSEMBLE_NO_SOURCE',
+  message:
+    `no component can be started from: ${components.map(({ name }) => name).join(', ')} ${why}; ` +
+    'start the mirror with the component that was the source',
+});
+
+function missingRefusal(source: PresentComponent, missing: readonly BehindComponent[]): Refusal {
+  const count = source.superblock.slots.filter(({ componentUuid }) => componentUuid !== NO_UUID).length;
+  const message =
+    `${missing.length} of ${count} components ${missing.length === 1 ? 'is' : 'are'} missing, and may have newer data; ` +
+    'make them reachable, or allow a degraded start';
+  return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message };
+}
+
+/** The way out is to take one side's label off: it is then an image like any other, whose data stays for rescue. */
+function splitBrain(one: PresentComponent, other: PresentComponent): Refusal {
+  const side = ({ name, touch, superblock }: PresentComponent): string => {
+    if (touch === 'label') return `${name} (used by a kernel's gmirror since)`;
+    return touch === 'image'
+      ? `${name} (its file was changed since)`
+      : `${name} (generation ${superblock.current.slice(0, 8)})`;
+  };
+  const message =
+    `split brain: ${side(one)} and ${side(other)} were written without one another, and both are left alone; ` +
+    `look at both, save what you need, and give up one: 'ggmirror clear ${one.name}' keeps ${other.name}, ` +
+    `'ggmirror clear ${other.name}' keeps ${one.name}; then start the mirror degraded`;
+  return { outcome: 'refuse', code: 'ASSEMBLE_SPLIT_BRAIN', message };
+}
