@@ -26,9 +26,9 @@ export class ConnectionWatch {
       this.reconnectCount += 1;
       this.onStatus?.(null);
     },
-    lost: () => {
+    lost: (reason: DeviceError) => {
       this.#isLost = true;
-      this.onStatus?.('reconnecting');
+      this.onStatus?.(`reconnecting (${reason.errno})`);
     },
     attemptFailed: (_attempt, reason: DeviceError) => {
       const why = reason.code === 'DEVICE_REFUSED' ? `refused: ${reason.errno}` : reason.errno;

@@ -46,7 +46,10 @@ export class CopyRun {
   readonly totals: CopyTotals = { readBytes: 0, writtenBytes: 0, zeroedBytes: 0, skippedBytes: 0 };
   #safeBytes: number;
   #knownLosses: number;
+  /** Null between passes. */
   #pump: Pump | null = null;
+  /** Up to where the last pass has answers. */
+  #reached = (): number => this.options.startBytes;
   #timer: Timer | null = null;
   #checkpoint: Promise<void> = Promise.resolve();
   /** A signal came, and requests in flight were not answered within the limit. */
@@ -96,18 +99,29 @@ export class CopyRun {
     const workers = Array.from({ length: depth }, () => new CopyWorker(pump, job));
     const release = interrupt.onInterrupt(() => pump.stop());
     this.#pump = pump;
+    this.#reached = () => pump.safeBytes;
+    const limit = { clock: this.options.clock, limitMs: DRAIN_MS };
+    try {
+      this.#isSilent = !(await endSoonAfter(interrupt, limit, this.#pumpWithCheckpoints(pump, workers)));
+    } finally {
+      release();
+    }
+  }
+
+  /** No checkpoint is under way any more when it settles: a late one would bring the state file back. */
+  async #pumpWithCheckpoints(pump: Pump, workers: readonly CopyWorker[]): Promise<void> {
     this.#scheduleCheckpoint();
     try {
-      const limit = { clock: this.options.clock, limitMs: DRAIN_MS };
-      this.#isSilent = !(await endSoonAfter(interrupt, limit, pump.run(workers)));
+      await pump.run(workers);
     } finally {
+      this.#pump = null;
       this.#timer?.cancel();
-      release();
       await this.#checkpoint;
     }
   }
 
   #scheduleCheckpoint(): void {
+    if (this.#pump === null) return;
     this.#timer = this.options.clock.after(CHECKPOINT_MS, () => {
       this.#checkpoint = this.#makeCheckpoint().then(() => this.#scheduleCheckpoint());
     });
@@ -159,7 +173,7 @@ export class CopyRun {
   }
 
   #goBack(): void {
-    const reachedBytes = this.#pump?.safeBytes ?? this.#safeBytes;
+    const reachedBytes = this.#reached();
     this.#knownLosses = this.options.target.lossCount();
     this.options.note(
       `${this.options.target.device.name}: its host has restarted or may have; what may be lost, from ` +
@@ -170,7 +184,7 @@ export class CopyRun {
 
   async #endInterrupted(signalNumber: number): Promise<never> {
     const { interrupt, clock, source, target } = this.options;
-    const reachedBytes = this.#pump?.safeBytes ?? this.#safeBytes;
+    const reachedBytes = this.#reached();
     try {
       if (this.#isSilent) throw new Error('requests in flight are not answered');
       const flushed = this.#flush().then(() => this.#moveSafe(reachedBytes));

@@ -204,6 +204,29 @@ describe('a checkpoint', () => {
   });
 });
 
+describe('a checkpoint that is under way when all is copied', () => {
+  test('is waited for, and none comes after it', async () => {
+    const clock = new FakeClock();
+    let flushes = 0;
+    const target = new FaultDevice(new MemoryDevice({ mediaSizeBytes: SIZE }), (io) => {
+      if (io.op === 'write' && io.offsetBytes === 0) return { kind: 'hold' };
+      return io.op === 'flush' && (flushes += 1) === 1 ? { kind: 'hold' } : null;
+    });
+    let isOver = false;
+    const end = runOf(copyEnd(filledSource()), copyEnd(target), { clock })
+      .run()
+      .then(() => (isOver = true));
+    await until('the held write', () => target.heldCount === 1);
+    clock.advance(10_000);
+    await until('the held flush', () => target.heldCount === 2);
+    target.release();
+    await end;
+    expect(isOver).toBe(true);
+    expect(flushes).toBe(2);
+    expect(clock.timerCount).toBe(0);
+  });
+});
+
 describe('a target whose host restarts', () => {
   test('gets again what it may have lost', async () => {
     const source = filledSource();
@@ -253,7 +276,10 @@ describe('an interrupted copy', () => {
     expect(next.totals.readBytes).toBe(SIZE - safeBytes);
   });
 
-  test('waits for a target that does not answer no longer than it says', async () => {
+  test.each([
+    { what: 'anything', waitMs: 0 },
+    { what: 'the flush of a checkpoint either', waitMs: 10_000 },
+  ])('waits for a target that does not answer $what no longer than it says', async ({ waitMs }) => {
     const interrupt = new ManualInterrupt();
     const clock = new FakeClock();
     const target = new FaultDevice(new MemoryDevice({ mediaSizeBytes: SIZE }), () => ({ kind: 'hold' }));
@@ -268,6 +294,7 @@ describe('an interrupted copy', () => {
       .rejects.toBeInstanceOf(InterruptedError)
       .then(() => (isOver = true));
     await until('requests in flight', () => target.heldCount > 0);
+    clock.advance(waitMs);
     interrupt.interrupt(15);
     await until('the end', () => {
       clock.advance(1000);
