@@ -1,0 +1,37 @@
+import { closeSync, ftruncateSync, openSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { freePort, killFamily, startOwn } from '../support/processes.js';
+import { makeScratch } from '../support/scratch.js';
+import { connectOnce } from '../support/ports.js';
+import { until } from '../support/until.js';
+
+test('a verified load survives kill -9 of the server: nothing that was acknowledged is lost or old', async () => {
+  const scratch = makeScratch();
+  const image = scratch.path('disk.img');
+  const file = openSync(image, 'w');
+  ftruncateSync(file, 32 * 1_048_576);
+  closeSync(file);
+  const port = await freePort();
+  const serve = async () => {
+    const server = startOwn('ggmirror', ['serve', '-p', String(port), image]);
+    await until('the server', () => connectOnce(port));
+    return server;
+  };
+  let server = await serve();
+  try {
+    const words = ['bench', '-V', '-m', 'mix', '-q', '16', '-t', '6', '-F', '500', '--force', '--json'];
+    const load = startOwn('ggmirror', [...words, `ggate://127.0.0.1:${port}${image}`]);
+    for (let round = 0; round < 3; round++) {
+      // Its session processes go with it, as they would with the host's power.
+      await until('an attached client', () => /attached/.test(server.output()));
+      await killFamily(server.pid);
+      server = await serve();
+    }
+    expect(await load.ended, load.output()).toBe(0);
+    const result = JSON.parse(load.output().slice(load.output().indexOf('{'))) as Record<string, unknown>;
+    expect(result).toMatchObject({ errors: 0, mismatches: 0 });
+  } finally {
+    await server.stop();
+    scratch.remove();
+  }
+});
