@@ -122,7 +122,10 @@ export class AreaStore {
     const superblockPair = new BlockPair(superblockAt(0), copies, block);
     const store = new AreaStore(io, { superblock, superblockPair, log, isNew: false });
     const isRepaired = superblockPair.hasEcho && io.canWrite;
-    if (isRepaired) await store.flush();
+    if (isRepaired) {
+      await store.flush();
+      await io.flush();
+    }
     return { state: 'ok', store, isRepaired };
   }
 
