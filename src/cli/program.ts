@@ -6,7 +6,12 @@ import { copyCommand } from './commands/copy.js';
 import { demoCommand } from './commands/demo.js';
 import { dumpCommand } from './commands/dump.js';
 import { infoCommand } from './commands/info.js';
+import { listCommand } from './commands/list.js';
+import { rebuildCommand } from './commands/rebuild.js';
 import { serveCommand } from './commands/serve.js';
+import { startCommand } from './commands/start.js';
+import { statusCommand } from './commands/status.js';
+import { stopCommand } from './commands/stop.js';
 import { writeQuietly } from './output.js';
 
 /** The whole command line. Parsing throws CommanderError in place of ending the process. */
@@ -18,7 +23,9 @@ export function createProgram(): Command {
     .enablePositionalOptions()
     .addHelpText('after', '\nStart with: ggmirror demo');
   const onDevices = [serveCommand(), infoCommand(), copyCommand(), dumpCommand(), clearCommand()];
-  for (const command of [...onDevices, benchCommand(), demoCommand()]) program.addCommand(command);
+  const onMirrors = [startCommand(), statusCommand(), listCommand(), rebuildCommand(), stopCommand()];
+  for (const command of [...onDevices, ...onMirrors, benchCommand(), demoCommand()])
+    program.addCommand(command);
   // Commands that are added don't inherit settings, so each gets them.
   for (const command of [program, ...program.commands]) configure(command);
   return program;

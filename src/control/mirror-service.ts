@@ -11,7 +11,7 @@ import type { ControlRequest } from './control-protocol.js';
 import { ControlError, ControlServer } from './control-server.js';
 import { EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
 import { droppedForRebuild, Reconnect } from './reconnect.js';
-import { type MirrorStatus, statusOf } from './status.js';
+import { type MirrorStatus, type ProviderSize, statusOf } from './status.js';
 
 export interface MirrorServiceOptions {
   readonly name: string;
@@ -48,6 +48,7 @@ export class MirrorService {
   private constructor(
     private readonly options: MirrorServiceOptions,
     private readonly assembled: AssembledMirror,
+    private readonly providers: ReadonlyMap<string, ProviderSize>,
   ) {
     const { name, clock, log, controlPath } = options;
     const { mirror } = assembled;
@@ -69,7 +70,9 @@ export class MirrorService {
 
   /** Rejects with AssembleError, DeviceError or ListenError; everything is closed again then. */
   static async start(options: MirrorServiceOptions): Promise<MirrorService> {
-    const { name, log, providers } = options;
+    const { name, log } = options;
+    const sizes = new Map<string, ProviderSize>();
+    const providers = options.providers.map((opener) => noticing(opener, sizes));
     // Components go away while others are still being opened, when nobody brings them back yet.
     let service: MirrorService | null = null;
     const events: MirrorEvents = {
@@ -85,7 +88,7 @@ export class MirrorService {
       idleMs: IDLE_CLEAN_MS,
       extentsMax: EXTENTS_MAX,
     });
-    service = new MirrorService(options, assembled);
+    service = new MirrorService(options, assembled, sizes);
     await service.#begin();
     return service;
   }
@@ -119,6 +122,7 @@ export class MirrorService {
       isAutosync,
       nbd: this.#nbdAddresses,
       clients: this.#nbd.connectionCount,
+      providers: this.providers,
     });
   }
 
@@ -185,6 +189,17 @@ export class MirrorService {
     this.#reconnect.wantResync(component);
     return null;
   }
+}
+
+/** The same opener, which notes what sizes it finds. */
+function noticing(opener: ProviderOpener, sizes: Map<string, ProviderSize>): ProviderOpener {
+  const open = async (): ReturnType<ProviderOpener['open']> => {
+    const opened = await opener.open();
+    const { mediaSizeBytes, sectorSizeBytes } = opened.device;
+    sizes.set(opener.name, { mediaSizeBytes, sectorSizeBytes });
+    return opened;
+  };
+  return { ...opener, open };
 }
 
 function endpointsOf({ nbdPath, nbdTcp }: MirrorServiceOptions): NbdEndpoint[] {

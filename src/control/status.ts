@@ -17,11 +17,19 @@ export interface ResyncStatus {
   readonly leftSeconds: number | null;
 }
 
+/** Of a whole provider, private area and label included. */
+export interface ProviderSize {
+  readonly mediaSizeBytes: number;
+  readonly sectorSizeBytes: number;
+}
+
 export interface ComponentStatus {
   /** As the administrator gave it. */
   readonly name: string;
   readonly uuid: string;
   readonly state: ComponentState;
+  /** As it was when it was opened last; null if it never was. */
+  readonly provider: ProviderSize | null;
   readonly priority: number;
   readonly isLocal: boolean;
   /** False for one that is not connected. */
@@ -51,6 +59,9 @@ export interface MirrorStatus {
   readonly balance: BalanceAlgorithm;
   readonly sliceBytes: number;
   readonly isAutosync: boolean;
+  /** Written to since labels were last made clean. */
+  readonly isDirty: boolean;
+  readonly uuid: string;
   /** The generation of the data. */
   readonly generation: string;
   readonly genid: number;
@@ -70,6 +81,8 @@ export interface Surroundings {
   readonly isAutosync: boolean;
   readonly nbd: readonly NbdAddress[];
   readonly clients: number;
+  /** By the components' names. */
+  readonly providers: ReadonlyMap<string, ProviderSize>;
 }
 
 export function statusOf(mirror: Mirror, around: Surroundings): MirrorStatus {
@@ -84,17 +97,23 @@ export function statusOf(mirror: Mirror, around: Surroundings): MirrorStatus {
     balance: mirror.options.balance,
     sliceBytes: mirror.options.sliceBytes,
     isAutosync: around.isAutosync,
+    isDirty: mirror.log.size > 0,
+    uuid: mirror.options.uuid,
     generation: current,
     genid,
     syncid,
     isLossPending: mirror.mustWait,
     nbd: around.nbd,
     clients: around.clients,
-    components: bySlot.map((component) => componentStatus(mirror, component)),
+    components: bySlot.map((component) => componentStatus(mirror, component, around.providers)),
   };
 }
 
-function componentStatus(mirror: Mirror, component: Component): ComponentStatus {
+function componentStatus(
+  mirror: Mirror,
+  component: Component,
+  providers: Surroundings['providers'],
+): ComponentStatus {
   const { identity, state, counters, missing, isFull } = component;
   const isBehind = mirror.journal.state.lostAt[identity.slot] !== NO_UUID || state !== 'ACTIVE';
   const markedBytes = Math.min(missing.countMarked * REGION_SIZE_BYTES, mirror.mediaSizeBytes);
@@ -102,6 +121,7 @@ function componentStatus(mirror: Mirror, component: Component): ComponentStatus 
     name: identity.name,
     uuid: identity.uuid,
     state,
+    provider: providers.get(identity.name) ?? null,
     priority: identity.priority,
     isLocal: identity.isLocal,
     canFlush: component.can.flush,

@@ -37,7 +37,10 @@ export async function runDaemon(settings: DaemonSettings, around: DaemonSurround
 }
 
 /** After an error that nobody expected nothing can be trusted; whoever restarts us begins with a clean state. */
-function endOnBugs(around: DaemonSurroundings, pidFile: PidFile | null): void {
+export function endOnBugs(
+  around: Pick<DaemonSurroundings, 'log' | 'closeLog'>,
+  pidFile: PidFile | null,
+): void {
   process.on('uncaughtException', (error) => {
     around.log.fatal({ err: error }, `this is a bug, please report it: ${error.message}`);
     pidFile?.remove();

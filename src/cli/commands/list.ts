@@ -1,0 +1,27 @@
+import { Command } from 'commander';
+import { listLines } from '../mirrors/list-text.js';
+import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
+import { writeQuietly } from '../output.js';
+
+interface ListFlags extends RunDirFlags {
+  readonly json?: boolean;
+}
+
+/** `ggmirror list`: everything about running mirrors, as `gmirror list` prints it. */
+export function listCommand(): Command {
+  const command = new Command('list')
+    .description('show everything about running mirrors')
+    .argument('[name]', 'only this one')
+    .option('--json', 'print everything as JSON');
+  return addRunDirOption(command).action(async (name: string | undefined, flags: ListFlags) => {
+    const statuses = await askStatuses(name, flags);
+    const text =
+      flags.json === true
+        ? `${JSON.stringify(statuses)}\n`
+        : statuses
+            .flatMap(listLines)
+            .map((line) => `${line}\n`)
+            .join('');
+    writeQuietly(process.stdout, text);
+  });
+}

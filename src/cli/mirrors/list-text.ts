@@ -1,0 +1,81 @@
+import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
+
+/** As `gmirror list` prints a mirror, with an empty line at its end; what only we know follows under names of ours. */
+export function listLines(mirror: MirrorStatus): string[] {
+  const { mediaSizeBytes, sectorSizeBytes, clients } = mirror;
+  return [
+    `Geom name: ${mirror.name}`,
+    `State: ${mirror.state}`,
+    `Components: ${mirror.components.length}`,
+    `Balance: ${mirror.balance}`,
+    `Slice: ${mirror.sliceBytes}`,
+    `Flags: ${mirror.isAutosync ? 'NONE' : 'NOAUTOSYNC'}`,
+    `GenID: ${mirror.genid}`,
+    `SyncID: ${mirror.syncid}`,
+    `ID: ${mirror.uuid}`,
+    'Type: AUTOMATIC',
+    'Providers:',
+    `1. Name: mirror/${mirror.name}`,
+    `   Mediasize: ${sizeText(mediaSizeBytes)}`,
+    `   Sectorsize: ${sectorSizeBytes}`,
+    `   Mode: r${clients}w${clients}e0`,
+    'Consumers:',
+    ...mirror.components.flatMap((component, index) => componentLines(mirror, component, index + 1)),
+    '',
+  ];
+}
+
+function componentLines(mirror: MirrorStatus, component: ComponentStatus, number: number): string[] {
+  const { name, provider, state, priority, resync } = component;
+  const fields = [
+    ...(provider === null
+      ? []
+      : [`Mediasize: ${sizeText(provider.mediaSizeBytes)}`, `Sectorsize: ${provider.sectorSizeBytes}`]),
+    `Mode: ${state === 'DISCONNECTED' ? 'r0w0e0' : 'r1w1e1'}`,
+    `State: ${state}`,
+    `Priority: ${priority}`,
+    `Flags: ${flagsOf(mirror, component)}`,
+    `GenID: ${mirror.genid}`,
+    `SyncID: ${mirror.syncid}`,
+    ...(resync === null ? [] : resyncFields(resync)),
+    `ID: ${component.uuid}`,
+    ...ownFields(component),
+  ];
+  return [`${number}. Name: ${name}`, ...fields.map((field) => `   ${field}`)];
+}
+
+function flagsOf(mirror: MirrorStatus, { state }: ComponentStatus): string {
+  const flags = [
+    ...(mirror.isDirty && state === 'ACTIVE' ? ['DIRTY'] : []),
+    ...(state === 'SYNCHRONIZING' ? ['SYNCHRONIZING'] : []),
+  ];
+  return flags.length === 0 ? 'NONE' : flags.join(', ');
+}
+
+const resyncFields = ({ copiedBytes, percent }: { copiedBytes: number; percent: number }): string[] => [
+  ...(copiedBytes > 0 ? [`BytesSynced: ${copiedBytes}`] : []),
+  `Synchronized: ${percent}%`,
+];
+
+function ownFields({ state, canFlush, markedBytes, errors, why }: ComponentStatus): string[] {
+  return [
+    ...(state !== 'DISCONNECTED' && !canFlush ? ['Flush: not known to this server'] : []),
+    ...(state !== 'ACTIVE' && markedBytes > 0 ? [`Marked: ${sizeText(markedBytes)}`] : []),
+    ...(errors > 0 ? [`Errors: ${errors}`] : []),
+    ...(why === null ? [] : [`Why: ${why}`]),
+  ];
+}
+
+const SUFFIXES = ['B', 'K', 'M', 'G', 'T', 'P'] as const;
+
+/** '1048064 (1.0M)', as geom(8) writes sizes: three digits at most, one decimal below ten. */
+function sizeText(bytes: number): string {
+  let value = bytes;
+  let index = 0;
+  while (value >= 999.5 && index < SUFFIXES.length - 1) {
+    value /= 1024;
+    index += 1;
+  }
+  const text = index > 0 && value < 9.95 ? value.toFixed(1) : value.toFixed(0);
+  return `${bytes} (${text}${SUFFIXES[index] ?? ''})`;
+}

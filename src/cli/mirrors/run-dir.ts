@@ -1,0 +1,80 @@
+import { readdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import { askMirror, NotRunningError } from '../../control/control-client.js';
+import type { ControlRequest } from '../../control/control-protocol.js';
+import { ControlError } from '../../control/control-server.js';
+import { ANSWER_MS } from '../../control/limits.js';
+import { defaultRunDirectory, mirrorOfControlFile, mirrorPaths } from '../../control/paths.js';
+import type { MirrorStatus } from '../../control/status.js';
+import { systemClock } from '../../device/clock.js';
+import { isGgateUri } from '../../protocol/uri.js';
+import { CommandError } from '../errors.js';
+
+export interface RunDirFlags {
+  readonly runDir: string;
+}
+
+/** For every command that has to do with running mirrors. */
+export const runDirOption = (): Option =>
+  new Option('--run-dir <directory>', 'where running mirrors have their sockets')
+    .env('GGMIRROR_RUN_DIR')
+    .default(defaultRunDirectory(process.platform))
+    .argParser((text) => resolve(text));
+
+export const addRunDirOption = (command: Command): Command => command.addOption(runDirOption());
+
+/** As components are called: a daemon has another working directory, so paths are absolute. */
+export const providerName = (text: string): string => (isGgateUri(text) ? text : resolve(text));
+
+/** Asks a mirror that has to be running. Throws CommandError. */
+export async function ask(
+  name: string,
+  request: ControlRequest,
+  { runDir }: RunDirFlags,
+  timeoutMs = ANSWER_MS,
+): Promise<unknown> {
+  try {
+    return await askMirror(mirrorPaths(runDir, name).control, request, { clock: systemClock, timeoutMs });
+  } catch (error) {
+    if (error instanceof NotRunningError) {
+      throw new CommandError(`No such geom: ${name}. (no such mirror runs)`, { cause: error });
+    }
+    if (error instanceof ControlError) throw new CommandError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+export const askStatus = async (name: string, flags: RunDirFlags): Promise<MirrorStatus> =>
+  (await ask(name, { command: 'status' }, flags)) as MirrorStatus;
+
+/** Of the mirror called `name`, or of all that run, by name. */
+export async function askStatuses(name: string | undefined, flags: RunDirFlags): Promise<MirrorStatus[]> {
+  if (name !== undefined) return [await askStatus(name.replace(/^mirror\//, ''), flags)];
+  const statuses: MirrorStatus[] = [];
+  for (const running of mirrorsIn(flags.runDir)) {
+    try {
+      const { control } = mirrorPaths(flags.runDir, running);
+      const options = { clock: systemClock, timeoutMs: ANSWER_MS };
+      statuses.push((await askMirror(control, { command: 'status' }, options)) as MirrorStatus);
+    } catch (error) {
+      // A daemon that was killed leaves its socket behind.
+      if (error instanceof NotRunningError) continue;
+      if (error instanceof ControlError) throw new CommandError(error.message, { cause: error });
+      throw error;
+    }
+  }
+  return statuses;
+}
+
+function mirrorsIn(runDir: string): string[] {
+  try {
+    return readdirSync(runDir)
+      .sort()
+      .flatMap((fileName) => mirrorOfControlFile(fileName) ?? []);
+  } catch (error) {
+    // Nothing was ever started here.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}

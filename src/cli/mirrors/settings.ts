@@ -1,0 +1,21 @@
+import type { BalanceAlgorithm } from '../../mirror/balance.js';
+
+/** Everything that a command line can say about a running mirror. Paths are absolute: a daemon lives in `/`. */
+export interface MirrorSettings {
+  readonly name: string;
+  readonly providers: readonly string[];
+  readonly degraded: boolean;
+  /** Null for what the label says. */
+  readonly balance: BalanceAlgorithm | null;
+  readonly timeoutMs: number;
+  readonly isAutosync: boolean;
+  /** 0 for as fast as it goes. */
+  readonly resyncBytesPerSecond: number;
+  readonly runDirectory: string;
+  /** Null for the one in the run directory. */
+  readonly nbdPath: string | null;
+  /** Null for the Unix socket only. */
+  readonly nbdTcp: { readonly host: string; readonly port: number } | null;
+  /** For components that are ggates:// exports; PEM files. */
+  readonly remoteTls: { readonly tlsCa?: string; readonly tlsCert?: string; readonly tlsKey?: string };
+}

@@ -1,0 +1,66 @@
+import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
+import { formatBytes, formatRate, formatSeconds } from '../units.js';
+
+export interface StatusLook {
+  /** No header, and name and status on every line. */
+  readonly isScript: boolean;
+  /** 'data' in place of 'mirror/data'. */
+  readonly isGeomName: boolean;
+}
+
+interface Row {
+  readonly name: string;
+  readonly status: string;
+  readonly component: string;
+}
+
+/**
+ * As `gmirror status` prints it, but for components that are not there: those are shown too, as DISCONNECTED. Without
+ * line ends; nothing without mirrors.
+ */
+export function statusLines(mirrors: readonly MirrorStatus[], look: StatusLook): string[] {
+  const rows = mirrors.flatMap((mirror) => rowsOf(mirror, look));
+  if (rows.length === 0) return [];
+  const header: Row = { name: 'Name', status: 'Status', component: 'Components' };
+  const nameWidth = Math.max(...[header, ...rows].map(({ name }) => name.length));
+  const statusWidth = Math.max(...[header, ...rows].map(({ status }) => status.length));
+  return (look.isScript ? rows : [header, ...rows]).map(
+    ({ name, status, component }) =>
+      `${name.padStart(nameWidth)}  ${status.padStart(statusWidth)}  ${component}`,
+  );
+}
+
+function rowsOf(mirror: MirrorStatus, look: StatusLook): Row[] {
+  const name = look.isGeomName ? mirror.name : `mirror/${mirror.name}`;
+  const texts = mirror.components.map((one) => `${one.name} (${stateText(one)})`);
+  return (texts.length === 0 ? ['N/A'] : texts).map((component, index) =>
+    index === 0 || look.isScript
+      ? { name, status: mirror.state, component }
+      : { name: '', status: '', component },
+  );
+}
+
+const stateText = ({ state, resync }: ComponentStatus): string =>
+  resync === null ? state : `${state}, ${resync.percent}%`;
+
+/** What a person who watches wants to know besides: how far copying is, and why something is not there. */
+export function detailLines(mirrors: readonly MirrorStatus[]): string[] {
+  return mirrors.flatMap(({ components }) =>
+    components.flatMap((component) => {
+      const text = detailOf(component);
+      return text === null ? [] : [`${component.name}: ${text}`];
+    }),
+  );
+}
+
+function detailOf({ state, resync, why, markedBytes, needsFullCopy }: ComponentStatus): string | null {
+  if (resync !== null) {
+    const { copiedBytes, totalBytes, rateBytesPerSecond, leftSeconds } = resync;
+    const rate = rateBytesPerSecond === null ? '' : `, ${formatRate(rateBytesPerSecond)}`;
+    const left = leftSeconds === null ? '' : `, ${formatSeconds(leftSeconds)} left`;
+    return `${formatBytes(copiedBytes)} of ${formatBytes(totalBytes)}${rate}${left}`;
+  }
+  if (state === 'ACTIVE') return null;
+  const behind = needsFullCopy ? 'needs a full copy' : `up to ${formatBytes(markedBytes)} behind`;
+  return why === null ? behind : `${behind}; ${why}`;
+}
