@@ -52,6 +52,7 @@ export class RunningSession {
   #isGone = false;
   #isReady = false;
   #isRefused = false;
+  #isEnding = false;
   #ended: Extract<FromSession, { type: 'ended' }> | null = null;
   #whenFacts: ((facts: SessionFacts) => void)[] = [];
 
@@ -91,6 +92,17 @@ export class RunningSession {
   }
 
   get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  /** It serves nobody any more and will be gone when it has flushed. */
+  get isEnding(): boolean {
+    return this.#isEnding;
+  }
+
+  /** False if it is still there after `timeoutMs`. */
+  async goneWithin(timeoutMs: number): Promise<boolean> {
+    await this.#orAfter(timeoutMs, this.whenGone);
     return this.#isGone;
   }
 
@@ -193,6 +205,9 @@ export class RunningSession {
         break;
       case 'facts':
         for (const resolve of this.#whenFacts.splice(0)) resolve(message.facts);
+        break;
+      case 'ending':
+        this.#isEnding = true;
         break;
       case 'ended':
         this.#ended = message;

@@ -8,6 +8,13 @@ import { type SessionSettings, type SessionStatus, RunningSession } from './runn
 /** A client that was silent this long may be a dead one, whose host now asks again. */
 export const TAKEOVER_SILENT_MS = 10_000;
 
+/** An end of a connection is noticed within this time, also by a busy machine. */
+const DETACH_NOTICED_MS = 500;
+const DETACH_POLL_MS = 50;
+
+/** How long the last flush of a session is waited for. Less than a client waits for its handshake. */
+const DETACH_MS_MAX = 8000;
+
 /** How long an old session may take to finish its requests before it is killed. */
 const TAKEOVER_STOP_MS = 2000;
 
@@ -33,7 +40,7 @@ export class SessionSupervisor implements SessionHost {
   async refusalOf(request: AttachRequest): Promise<ErrnoName | null> {
     if (this.#isDraining) return 'EBUSY';
     const writer = this.#writerOf(await identityOf(request.path), request);
-    return writer === null || (await this.#mayReplace(writer, request)) ? null : 'EBUSY';
+    return writer === null || (await this.#claim(writer, request)) !== 'busy' ? null : 'EBUSY';
   }
 
   start(halves: PairedHalves): void {
@@ -91,12 +98,30 @@ export class SessionSupervisor implements SessionHost {
   async #makeWay(request: AttachRequest, identity: string): Promise<ErrnoName | null> {
     const writer = this.#writerOf(identity, request);
     if (writer === null) return null;
-    if (!(await this.#mayReplace(writer, request))) return 'EBUSY';
+    const claim = await this.#claim(writer, request);
+    if (claim === 'busy') return 'EBUSY';
+    if (claim === 'free') return null;
     const fields = { peer: request.peer.address, export: request.path, pid: writer.pid };
     this.options.log.warn(fields, 'the same client attaches again: its old session is ended');
     // The new session's first request must find every write of the old one done or dropped, so wait for the process.
     await writer.stop(TAKEOVER_STOP_MS);
     return writer.isGone ? null : 'EBUSY';
+  }
+
+  /**
+   * What becomes of a file's writer for the sake of a newcomer. A client that detaches and at once attaches again finds
+   * its old session still flushing, or so fresh that its end has not been noticed: that is waited for.
+   */
+  async #claim(writer: RunningSession, request: AttachRequest): Promise<'free' | 'replace' | 'busy'> {
+    const { clock } = this.options;
+    const untilMs = clock.nowMs() + DETACH_NOTICED_MS;
+    for (;;) {
+      if (writer.isGone) return 'free';
+      if (writer.isEnding) return (await writer.goneWithin(DETACH_MS_MAX)) ? 'free' : 'busy';
+      if (await this.#mayReplace(writer, request)) return 'replace';
+      if (clock.nowMs() >= untilMs) return 'busy';
+      await writer.goneWithin(DETACH_POLL_MS);
+    }
   }
 
   #writerOf(identity: string, request: AttachRequest): RunningSession | null {

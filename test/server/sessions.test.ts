@@ -116,6 +116,16 @@ describe('sessions', () => {
     expect(await refusal()).toBe(0);
   });
 
+  test('let a client in again that attaches as soon as it has detached', async () => {
+    await serve([image]);
+    for (let round = 0; round < 10; round++) {
+      const client = await attach();
+      client.write(request(COMMAND.write, 0, 512, 1, Buffer.alloc(512, round)));
+      expect((await client.reply())?.errorNumber).toBe(0);
+      client.close();
+    }
+  });
+
   test('let several writers in when the export is shared', async () => {
     await serve([image], { isShared: true });
     await attach();

@@ -54,6 +54,8 @@ export type FromSession =
       readonly fields: Readonly<Record<string, string | number | boolean>>;
       readonly message: string;
     }
+  /** Its client is gone or it was told to stop; it flushes and will be gone soon. */
+  | { readonly type: 'ending' }
   | { readonly type: 'facts'; readonly facts: SessionFacts }
   | {
       readonly type: 'ended';

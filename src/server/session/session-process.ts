@@ -137,6 +137,7 @@ class SessionProcess {
   end(reason: SessionEnd): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
+    tell({ type: 'ending' });
     // Whatever the engine does next, it starts no other request.
     this.#memory.requestStop();
     this.#memory.move(PHASE.reading, PHASE.halted);
