@@ -228,7 +228,6 @@ export class DiskThreadDevice implements BlockDevice {
   #giveUp(errorOf: (io: BlockIo) => DeviceError): void {
     this.#isAbandoned = true;
     this.queue.setMode(MODE.abandoned);
-    this.thread.port.off('message', this.#collect);
     const given = [...this.#takeSlots(), ...this.#waiting.splice(0), ...this.#slow.abandon()];
     // In a microtask, so that whoever calls abandon() is not called back in the middle of it.
     queueMicrotask(() => {
