@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RandomSource } from '../../src/device/random.js';
 import type { Component } from '../../src/mirror/component.js';
-import { Mirror, type MirrorOptions } from '../../src/mirror/mirror.js';
+import { Mirror, type Arrival, type MirrorOptions } from '../../src/mirror/mirror.js';
 import { FREE_SLOT, NO_UUID, SLOT_COUNT, type Superblock } from '../../src/protocol/superblock.js';
 import { DeviceError } from '../../src/device/block-device.js';
 import { FakeClock } from './fake-clock.js';
@@ -31,7 +31,9 @@ export interface Rig {
   readonly disks: readonly RigDisk[];
   readonly events: string[];
   component(slot: number): Component;
-  /** The component comes back as its disk is now. */
+  /** What a component brings along when it comes back as its disk is now. */
+  arrival(slot: number): Arrival;
+  /** It comes back as its disk is now. */
   arrive(slot: number): Promise<string>;
   settle(): Promise<void>;
 }
@@ -144,6 +146,12 @@ export function makeRig({ count = 2, mediaSizeBytes = 16 * 1_048_576, options = 
     if (found === undefined) throw new Error(`no component in slot ${slot}`);
     return found;
   };
+  const arrival = (slot: number): Arrival => {
+    const disk = disks[slot];
+    if (disk === undefined) throw new Error(`no disk ${slot}`);
+    disk.fault.plan = () => null;
+    return { media: connect(disk), superblock: disk.store.superblock, isTouched: false };
+  };
   disks.forEach((disk, slot) => mirror.attachActive(component(slot), connect(disk)));
   return {
     mirror,
@@ -151,16 +159,8 @@ export function makeRig({ count = 2, mediaSizeBytes = 16 * 1_048_576, options = 
     disks,
     events,
     component,
-    arrive: (slot) => {
-      const disk = disks[slot];
-      if (disk === undefined) throw new Error(`no disk ${slot}`);
-      disk.fault.plan = () => null;
-      return mirror.arrive(component(slot), {
-        media: connect(disk),
-        superblock: disk.store.superblock,
-        isTouched: false,
-      });
-    },
+    arrival,
+    arrive: (slot) => mirror.arrive(component(slot), arrival(slot)),
     settle: async () => {
       for (let turn = 0; turn < 50; turn++) await nextTurn();
     },
