@@ -1,9 +1,205 @@
-import type { AssembleOptions, AssembledMirror } from './assembled.js';
+import { assert } from '../protocol/errors.js';
+import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
+import { displayText } from '../protocol/gmirror-label.js';
+import { HISTORY_COUNT, NO_UUID, UUID_BYTES } from '../protocol/superblock.js';
+import { Assembly } from './assembly.js';
+import { AssembleError, type AssembleOptions, type AssembledMirror } from './assembled.js';
+import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from './balance.js';
+import type { Component, ComponentIdentity } from './component.js';
+import { decideAssembly, type AssemblyDecision, type BehindComponent } from './decide/assembly-decision.js';
+import type { JournalState } from './journal.js';
+import { Mirror } from './mirror.js';
+import type { FoundProvider, PresentProvider } from './assembly.js';
 
 export type { AssembleOptions, AssembledMirror, OpenedProvider, ProviderOpener } from './assembled.js';
 export { AssembleError } from './assembled.js';
 
-/** Starts a mirror from its providers. Rejects with AssembleError or DeviceError; everything is closed again then. */
-export function assemble(options: AssembleOptions): Promise<AssembledMirror> {
-  return Promise.reject(new Error(`${options.name}: not there yet`));
+type RunDecision = Extract<AssemblyDecision, { outcome: 'run' }>;
+
+/**
+ * Starts a mirror from its providers: decides who is copied to whom, writes that down, and starts the resyncs. Rejects
+ * with AssembleError or DeviceError; everything is closed again then, and unless the error came from writing, nothing was
+ * written.
+ */
+export async function assemble(options: AssembleOptions): Promise<AssembledMirror> {
+  const assembly = await Assembly.open(options.providers);
+  try {
+    const found = presentOf(assembly, options);
+    const decision = decideAssembly({
+      present: found.map(({ facts }) => facts),
+      isDegradedAllowed: options.degraded,
+    });
+    if (decision.outcome === 'refuse') throw new AssembleError(decision.code, explain(decision, assembly));
+    const source = found.find(({ facts }) => facts.superblock.slot === decision.source);
+    assert(source !== undefined, `${options.name}: a source that is not there`);
+    const mirror = makeMirror(options, assembly, source, decision);
+    try {
+      await launch(mirror, found, source, decision);
+    } catch (error) {
+      await mirror.close().catch(() => undefined /* the error that is thrown tells more */);
+      throw error;
+    }
+    return { mirror, reopen: (component) => assembly.reopen(component), close: () => mirror.close() };
+  } catch (error) {
+    await assembly.close();
+    throw error;
+  }
+}
+
+/** Those that are components; throws where a provider is none, or one that can't be left out. */
+function presentOf(assembly: Assembly, options: AssembleOptions): readonly PresentProvider[] {
+  const present: PresentProvider[] = [];
+  for (const found of assembly.providers) {
+    if (found.state === 'ok') {
+      const { name } = found.facts.superblock;
+      if (name !== options.name) {
+        const message = `${found.name} is a component of mirror '${displayText(name)}', not of '${options.name}'`;
+        throw new AssembleError('ASSEMBLE_FOREIGN', message);
+      }
+      present.push(found);
+    } else if (found.state === 'none' || (found.state === 'damaged' && !options.degraded)) {
+      const way = found.state === 'none' ? 'check the name' : 'start the mirror degraded, without it';
+      throw new AssembleError('ASSEMBLE_FOREIGN', `${found.name} ${found.why}; ${way}`);
+    }
+  }
+  if (present.length > 0) return present;
+  const why = reasonsOf(assembly.providers);
+  throw new AssembleError(
+    'ASSEMBLE_MISSING',
+    `mirror '${options.name}' has no component that is there${why}`,
+  );
+}
+
+const reasonsOf = (providers: readonly FoundProvider[]): string => {
+  const reasons = providers.flatMap((found) =>
+    found.state === 'ok' ? [] : [found.state === 'failed' ? found.why : `${found.name} ${found.why}`],
+  );
+  return reasons.length === 0 ? '' : `: ${reasons.join('; ')}`;
+};
+
+const explain = (
+  { code, message }: Extract<AssemblyDecision, { outcome: 'refuse' }>,
+  { providers }: Assembly,
+): string => (code === 'ASSEMBLE_MISSING' ? `${message}${reasonsOf(providers)}` : message);
+
+function makeMirror(
+  options: AssembleOptions,
+  assembly: Assembly,
+  source: PresentProvider,
+  decision: RunDecision,
+): Mirror {
+  const { superblock } = source.facts;
+  const identities = superblock.slots.flatMap(({ componentUuid: uuid }, slot): ComponentIdentity[] => {
+    if (uuid === NO_UUID) return [];
+    const { name, isLocal, priority } = assembly.claim(slot);
+    return [{ uuid, slot, name, isLocal, priority }];
+  });
+  const { sliceBytes = source.label.sliceBytes } = options;
+  return new Mirror({
+    ...options,
+    uuid: superblock.mirrorUuid,
+    mediaSizeBytes: superblock.mediaSizeBytes,
+    sectorSizeBytes: superblock.sectorSizeBytes,
+    components: identities,
+    journal: journalOf(options, source, decision),
+    balance: options.balance ?? balanceOf(source.label.balance, identities),
+    sliceBytes,
+  });
+}
+
+/** A label has no number for prefer-local, which is stored as prefer. */
+function balanceOf(stored: number, identities: readonly ComponentIdentity[]): BalanceAlgorithm {
+  const balance = balanceOfLabel(stored);
+  return balance === 'prefer' && defaultBalance(identities) === 'prefer-local' ? 'prefer-local' : balance;
+}
+
+function journalOf(
+  { random }: AssembleOptions,
+  { facts, label }: PresentProvider,
+  { lostAt, beginsGeneration }: RunDecision,
+): JournalState {
+  const { current, history, genid, syncid } = facts.superblock;
+  const ids = { genid: Math.max(genid, label.genid), syncid: Math.max(syncid, label.syncid) };
+  if (!beginsGeneration) return { current, history, lostAt, ...ids };
+  return {
+    current: random.nextBytes(UUID_BYTES).toString('hex'),
+    history: [current, ...history].slice(0, HISTORY_COUNT),
+    lostAt,
+    genid: ids.genid,
+    syncid: ids.syncid + 1,
+  };
+}
+
+async function launch(
+  mirror: Mirror,
+  found: readonly PresentProvider[],
+  source: PresentProvider,
+  decision: RunDecision,
+): Promise<void> {
+  const providerOf = (slot: number): PresentProvider => {
+    const provider = found.find(({ facts }) => facts.superblock.slot === slot);
+    assert(provider !== undefined, `${mirror.name}: slot ${slot} is not there`);
+    return provider;
+  };
+  const hot = decision.isCrashed ? hotExtents(decision.active.map(providerOf), source) : [];
+  for (const behind of [...decision.behind, ...decision.missing]) {
+    await loadMissing(componentIn(mirror, behind.slot), behind, source, hot);
+  }
+  for (const slot of decision.active) mirror.attachActive(componentIn(mirror, slot), providerOf(slot).media);
+  await mirror.journal.begin();
+  const full = mirror.components.filter(({ isFull }) => isFull);
+  if (full.length > 0) {
+    // All their bits are on stable storage now, and from here on tell how far the copy has come.
+    for (const component of full) component.isFull = false;
+    await mirror.journal.begin();
+  }
+  for (const { slot } of decision.behind) {
+    const { media, facts } = providerOf(slot);
+    // Whoever was touched has all its bits set, so there is nothing left to be distrusted.
+    await mirror.arrive(componentIn(mirror, slot), {
+      media,
+      superblock: facts.superblock,
+      isTouched: false,
+    });
+  }
+}
+
+function componentIn(mirror: Mirror, slot: number): Component {
+  const component = mirror.components.find(({ identity }) => identity.slot === slot);
+  assert(component !== undefined, `${mirror.name}: slot ${slot} is free`);
+  return component;
+}
+
+/** What every one in step has in its log; 'damaged' if one can't tell. */
+function hotExtents(
+  inStep: readonly PresentProvider[],
+  source: PresentProvider,
+): readonly number[] | 'damaged' {
+  const extents = new Set<number>();
+  for (const { store } of new Set([...inStep, source])) {
+    const log = store.readLog();
+    if (log === 'damaged') return log;
+    for (const extent of log) extents.add(extent);
+  }
+  return [...extents];
+}
+
+async function loadMissing(
+  component: Component,
+  { slot, isFull }: BehindComponent,
+  source: PresentProvider,
+  hot: readonly number[] | 'damaged',
+): Promise<void> {
+  const { missing } = component;
+  if (isFull || hot === 'damaged') {
+    component.isFull = true;
+    missing.markAll();
+    return;
+  }
+  missing.union(await source.store.readBitmap(slot));
+  for (const extent of hot) {
+    const offsetBytes = extent * EXTENT_SIZE_BYTES;
+    const restBytes = source.facts.superblock.mediaSizeBytes - offsetBytes;
+    missing.mark({ offsetBytes, lengthBytes: Math.min(EXTENT_SIZE_BYTES, restBytes) });
+  }
 }

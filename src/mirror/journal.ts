@@ -142,7 +142,19 @@ export class Journal {
     });
   }
 
-  /** Everything that is remembered, to every component: at start and at the end. */
+  /**
+   * At a start: who is behind is marked on stable storage before the superblock says that the log, which may have said
+   * so until now, means nothing any more.
+   */
+  begin(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#writeBitmaps();
+      await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+      await this.#everywhere((store) => store.flush());
+    });
+  }
+
+  /** Everything that is remembered, to every component: at the end. */
   writeAll(): Promise<void> {
     return this.#inTurn(async () => {
       await this.#everywhere((store, component) => this.#writeIdentity(store, component));

@@ -1,0 +1,116 @@
+import { DeviceError } from '../device/block-device.js';
+import type { DecodedLabel } from '../protocol/gmirror-label.js';
+import { AssembleError, type ProviderOpener } from './assembled.js';
+import type { Component, ComponentMedia } from './component.js';
+import type { ComponentStore } from './component-store.js';
+import type { PresentComponent } from './decide/assembly-decision.js';
+import type { Arrival } from './mirror.js';
+import { openComponent } from './open-component.js';
+
+/** A provider that is a component. */
+export interface PresentProvider {
+  readonly state: 'ok';
+  readonly name: string;
+  readonly facts: PresentComponent;
+  readonly label: DecodedLabel;
+  readonly media: ComponentMedia;
+  readonly store: ComponentStore;
+}
+
+export type FoundProvider =
+  | PresentProvider
+  /** `why` is a clause whose subject is the provider; of one that failed to open, a sentence. */
+  | { readonly state: 'none' | 'damaged' | 'failed'; readonly name: string; readonly why: string };
+
+/** What an opener is to the mirror. */
+export interface ClaimedProvider {
+  readonly name: string;
+  readonly isLocal: boolean;
+  readonly priority: number;
+}
+
+/** The providers of one mirror, and which of them is which component. */
+export class Assembly {
+  /** By slot. A component that was not there at the start has one that is guessed, until it comes. */
+  readonly #openers = new Map<number, ProviderOpener>();
+  readonly #free: { readonly opener: ProviderOpener; readonly index: number }[] = [];
+
+  private constructor(
+    openers: readonly ProviderOpener[],
+    readonly providers: readonly FoundProvider[],
+  ) {
+    for (const [index, opener] of openers.entries()) {
+      const found = providers[index];
+      if (found?.state === 'ok') this.#openers.set(found.facts.superblock.slot, opener);
+      else this.#free.push({ opener, index });
+    }
+  }
+
+  /** Opens all at once, and reads what they are. Never rejects for what a provider is. */
+  static async open(openers: readonly ProviderOpener[]): Promise<Assembly> {
+    const ends = await Promise.allSettled(openers.map(find));
+    const bug = ends.find((end) => end.status === 'rejected');
+    const providers = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []));
+    if (bug !== undefined) {
+      await closeAll(providers);
+      throw bug.reason;
+    }
+    return new Assembly(openers, providers);
+  }
+
+  /** Who is in a slot. For one that is missing, the provider of that place if it did not come, or another such. */
+  claim(slot: number): ClaimedProvider {
+    let opener = this.#openers.get(slot);
+    if (opener === undefined) {
+      const at = Math.max(
+        0,
+        this.#free.findIndex(({ index }) => index === slot),
+      );
+      opener = this.#free.splice(at, 1)[0]?.opener;
+      if (opener !== undefined) this.#openers.set(slot, opener);
+    }
+    if (opener === undefined) return { name: `component ${slot}`, isLocal: false, priority: 0 };
+    const found = this.providers.find((provider) => provider.name === opener.name);
+    const stored = found?.state === 'ok' ? found.facts.priority : 0;
+    return { name: opener.name, isLocal: opener.isLocal, priority: opener.priority ?? stored };
+  }
+
+  async reopen(component: Component): Promise<Arrival> {
+    const opener = this.#openers.get(component.identity.slot);
+    if (opener === undefined) {
+      const message = `${component.name} was not named when the mirror was started; start it anew with all its components`;
+      throw new DeviceError('DEVICE_OPEN', 'ENXIO', message);
+    }
+    const opened = await openComponent(await opener.open());
+    if (opened.state !== 'ok') throw new AssembleError('ASSEMBLE_FOREIGN', `${opener.name} ${opened.why}`);
+    const { media, superblock, touch } = opened;
+    return { media, superblock, isTouched: touch !== null };
+  }
+
+  /** For a start that failed. */
+  close(): Promise<void> {
+    return closeAll(this.providers);
+  }
+}
+
+async function closeAll(providers: readonly FoundProvider[]): Promise<void> {
+  await Promise.allSettled(
+    providers.map((found) => (found.state === 'ok' ? found.media.close() : Promise.resolve())),
+  );
+}
+
+async function find(opener: ProviderOpener): Promise<FoundProvider> {
+  const { name, isLocal } = opener;
+  try {
+    const opened = await openComponent(await opener.open());
+    if (opened.state !== 'ok') return { state: opened.state, name, why: opened.why };
+    const { media, store, label, superblock, touch } = opened;
+    const priority = opener.priority ?? label.priority;
+    const { genid, syncid } = label;
+    const facts: PresentComponent = { name, isLocal, priority, superblock, genid, syncid, touch };
+    return { state: 'ok', name, facts, label, media, store };
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return { state: 'failed', name, why: error.message };
+  }
+}
