@@ -1,7 +1,7 @@
 import { AREA_BLOCK_BYTES, AREA_KIND, blockState, sequenceOf } from '../protocol/area-block.js';
 import { decodeBitmap, encodeBitmap, type BitmapPlace } from '../protocol/area-bitmap.js';
 import { bitmapBlockCount, bitmapPairAt, regionsOfBlock } from '../protocol/area-layout.js';
-import { ProtocolError } from '../protocol/errors.js';
+import { ProtocolError, assert } from '../protocol/errors.js';
 import { SLOT_COUNT } from '../protocol/superblock.js';
 import type { AreaIo, PlacedBlock } from './area-io.js';
 import { BlockPair, newestCopy, type FoundCopy } from './block-pair.js';
@@ -23,8 +23,6 @@ interface FoundPair {
   readonly copies: readonly [FoundCopy, FoundCopy];
   /** Null if no block tells: none was written, or both are damaged. */
   readonly bits: Buffer | null;
-  /** The block that told; null if none did. */
-  readonly block: Buffer | null;
 }
 
 type PairBlocks = readonly [Buffer | null, Buffer | null];
@@ -38,10 +36,12 @@ export class AreaBitmaps {
   /** By slot × N + n. */
   readonly #pairs = new Map<number, BlockPair>();
   readonly #knownSlots = new Set<number>();
-  /** Pairs written since the last flush. */
+  /** Pairs written since the last flush, or written again as they were found. */
   readonly #written = new Set<BlockPair>();
   /** Pairs whose newest version is to be written a second time. */
   readonly #single = new Set<BlockPair>();
+  /** Pairs that were found uneven, to be made even from what is in them. */
+  readonly #uneven = new Set<BlockPair>();
 
   /** `isNew`: no block was ever written. */
   constructor(
@@ -71,7 +71,35 @@ export class AreaBitmaps {
     return parts;
   }
 
-  /** The bits are copied before it returns. */
+  /**
+   * Ends the doubt about pairs that were found, not written by us: they are written as they are. True if there were any;
+   * then a flush must succeed before they are written with other bits.
+   */
+  async rewrite(slot: number, indices: readonly number[]): Promise<boolean> {
+    const pairs: BlockPair[] = [];
+    for (const index of indices) pairs.push(await this.#pairOf(slot, index));
+    return await this.#rewrite(pairs.filter((pair) => pair.isInDoubt));
+  }
+
+  /** Before the next flush: begins to make even what was found uneven. */
+  async rewriteUneven(): Promise<void> {
+    const pairs = [...this.#uneven].filter((pair) => pair.isInDoubt);
+    this.#uneven.clear();
+    await this.#rewrite(pairs);
+  }
+
+  async #rewrite(pairs: readonly BlockPair[]): Promise<boolean> {
+    for (const pair of pairs) {
+      const [block] = await this.io.readBlocks(pair.newestAt, 1);
+      assert(block !== undefined && block !== null, 'bitmaps: a read that succeeded without a block');
+      await this.io.write([{ at: pair.newestAt, block }]);
+      pair.rewritten(block);
+      this.#written.add(pair);
+    }
+    return pairs.length > 0;
+  }
+
+  /** Pairs in doubt have been rewritten and flushed. The bits are copied before it returns. */
   async write(slot: number, parts: readonly BitmapPart[]): Promise<void> {
     const writes: { readonly pair: BlockPair; readonly placed: PlacedBlock }[] = [];
     for (const { index, bits } of parts) {
@@ -99,7 +127,7 @@ export class AreaBitmaps {
   flushed(): void {
     for (const pair of this.#written) {
       pair.flushed();
-      this.#single.add(pair);
+      if (pair.hasEcho) this.#single.add(pair);
     }
     this.#written.clear();
   }
@@ -122,18 +150,17 @@ export class AreaBitmaps {
   /** Notes what a pair was found to be, unless we know better. */
   #take(slot: number, index: number, blocks: PairBlocks): FoundPair {
     const found = findPair(this.#placeOf(slot, index), blocks, this.areaId);
-    const { copies, block } = found;
+    const { copies } = found;
     const isUntouched = copies.every(({ state }) => state === 'empty');
     if (!isUntouched && !this.#pairs.has(this.#keyOf(slot, index))) {
-      // Kept beyond this call, so not as a part of what was read around it.
-      const pair = this.#remember(slot, index, copies, block === null ? null : Buffer.from(block));
-      if (pair.hasEcho) this.#single.add(pair);
+      const pair = this.#remember(slot, index, copies);
+      if (pair.isInDoubt && pair.isUneven) this.#uneven.add(pair);
     }
     return found;
   }
 
-  #remember(slot: number, index: number, ...found: PairArguments): BlockPair {
-    const pair = new BlockPair(bitmapPairAt(this.mediaSizeBytes, slot, index), ...found);
+  #remember(slot: number, index: number, found?: readonly [FoundCopy, FoundCopy]): BlockPair {
+    const pair = new BlockPair(bitmapPairAt(this.mediaSizeBytes, slot, index), found);
     this.#pairs.set(this.#keyOf(slot, index), pair);
     return pair;
   }
@@ -147,8 +174,6 @@ export class AreaBitmaps {
   }
 }
 
-type PairArguments = [copies?: readonly [FoundCopy, FoundCopy], newest?: Buffer | null];
-
 const pairIn = (blocks: readonly (Buffer | null)[], pairIndex: number): PairBlocks => [
   blocks[2 * pairIndex] ?? null,
   blocks[2 * pairIndex + 1] ?? null,
@@ -159,8 +184,7 @@ function findPair(place: BitmapPlace, blocks: PairBlocks, areaId: Buffer): Found
   const [a, b] = [readCopy(place, blocks[0], areaId), readCopy(place, blocks[1], areaId)];
   const copies = [a, b] as const;
   const newest = newestCopy(copies);
-  if (newest === null) return { copies, bits: null, block: null };
-  return { copies, bits: copies[newest].bits, block: blocks[newest] };
+  return { copies, bits: newest === null ? null : copies[newest].bits };
 }
 
 function readCopy(

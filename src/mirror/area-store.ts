@@ -40,8 +40,8 @@ interface OpenState {
   readonly superblock: Superblock;
   readonly superblockPair: BlockPair;
   readonly log: LogRing;
-  /** No bitmap block was ever written. */
-  readonly isNew: boolean;
+  /** The block that the superblock was read from; null in a new area, where nothing else was ever written either. */
+  readonly found: Buffer | null;
 }
 
 /**
@@ -59,8 +59,8 @@ export class AreaStore {
   readonly #superblockPair: BlockPair;
   readonly #log: LogRing;
   readonly #bitmaps: AreaBitmaps;
-  /** What was found is known to be on stable storage. */
-  #isSettled: boolean;
+  /** The superblock as it was found, while it is not known whether that is on stable storage; nor is the log's. */
+  #found: Buffer | null;
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(
@@ -70,9 +70,9 @@ export class AreaStore {
     this.#superblock = state.superblock;
     this.#superblockPair = state.superblockPair;
     this.#log = state.log;
-    this.#isSettled = state.isNew;
+    this.#found = state.found;
     const { mediaSizeBytes, areaId } = state.superblock;
-    this.#bitmaps = new AreaBitmaps(io, mediaSizeBytes, areaId, state.isNew);
+    this.#bitmaps = new AreaBitmaps(io, mediaSizeBytes, areaId, state.found === null);
   }
 
   /**
@@ -97,7 +97,7 @@ export class AreaStore {
       superblock: first,
       superblockPair,
       log: LogRing.fresh(areaId),
-      isNew: true,
+      found: null,
     });
     await store.writeLog([]);
     await store.writeSuperblock(first);
@@ -119,9 +119,9 @@ export class AreaStore {
     if (found.state !== 'ok') return found;
     const { superblock, block, copies } = found;
     const log = LogRing.read(blocks.slice(2), superblock.areaId, extentCount(superblock.mediaSizeBytes));
-    const superblockPair = new BlockPair(superblockAt(0), copies, block);
-    const store = new AreaStore(io, { superblock, superblockPair, log, isNew: false });
-    const isRepaired = superblockPair.hasEcho && io.canWrite;
+    const superblockPair = new BlockPair(superblockAt(0), copies);
+    const store = new AreaStore(io, { superblock, superblockPair, log, found: block });
+    const isRepaired = superblockPair.isUneven && io.canWrite;
     if (isRepaired) {
       await store.flush();
       await io.flush();
@@ -172,7 +172,10 @@ export class AreaStore {
       bitmap.writePage(index, bits, 0);
       return { index, bits };
     });
-    return this.#write(options, () => this.#bitmaps.write(slot, parts));
+    return this.#write(options, async () => {
+      if (await this.#bitmaps.rewrite(slot, pages)) await this.#flushDevice();
+      await this.#bitmaps.write(slot, parts);
+    });
   }
 
   /**
@@ -198,13 +201,19 @@ export class AreaStore {
   /** How the area is written to, as one turn. */
   #write({ flush = true }: WriteOptions, run: () => Promise<void>): Promise<void> {
     return this.#inTurn(async () => {
-      if (!this.#isSettled) {
-        await this.io.flush();
-        this.#isSettled = true;
-      }
+      if (this.#found !== null) await this.#settle(this.#found);
       await run();
       if (flush || !this.io.canFlush) await this.#flushAll();
     });
+  }
+
+  async #settle(found: Buffer): Promise<void> {
+    const log = this.#log.rewrite();
+    const superblock = { at: this.#superblockPair.newestAt, block: found };
+    await this.io.write(log === null ? [superblock] : [superblock, log]);
+    this.#superblockPair.rewritten(found);
+    await this.#flushDevice();
+    this.#found = null;
   }
 
   async #writeLog(extents: readonly number[]): Promise<void> {
@@ -217,6 +226,14 @@ export class AreaStore {
     await this.io.write(this.#bitmaps.takeEchoes());
     const logEcho = this.#log.takeEcho();
     if (logEcho !== null) await this.#writeLog(logEcho);
+    await this.#bitmaps.rewriteUneven();
+    await this.#flushDevice();
+    // A superblock may be the last thing that is written for months, so its second copy does not wait.
+    const echo = this.#superblockPair.takeEcho();
+    if (echo !== null) await this.io.write([echo]);
+  }
+
+  async #flushDevice(): Promise<void> {
     const parts = [this.#superblockPair, this.#log, this.#bitmaps];
     try {
       await this.io.flush();
@@ -225,9 +242,6 @@ export class AreaStore {
       throw cause;
     }
     for (const part of parts) part.flushed();
-    // A superblock may be the last thing that is written for months, so its second copy does not wait.
-    const echo = this.#superblockPair.takeEcho();
-    if (echo !== null) await this.io.write([echo]);
   }
 
   #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {

@@ -36,7 +36,7 @@ export class LogRing {
     return new LogRing(areaId, null);
   }
 
-  /** The blocks as they were read, null for one that can't be. What they hold is taken to be on stable storage. */
+  /** The blocks as they were read, null for one that can't be. Before place() rewrite() is to be on stable storage. */
   static read(blocks: readonly (Buffer | null)[], areaId: Buffer, extentCount: number): LogRing {
     assert(blocks.length === AREA_LOG_BLOCKS, 'activity log: all blocks are read at once');
     let newest: Transaction | null = null;
@@ -56,17 +56,18 @@ export class LogRing {
     return (this.#written ?? this.#safe)?.extents ?? null;
   }
 
+  /** The log as it was found, to be written over itself; null if there is none. See BlockPair, isInDoubt. */
+  rewrite(): PlacedBlock | null {
+    return this.#safe === null ? null : this.#blockOf(this.#safe);
+  }
+
   /** Where the next transaction goes. A sequence number that would hit the safe block is left out. */
   place(extents: readonly number[]): PlacedBlock {
     this.#isSingle = false;
     this.#sequence += 1;
     const ahead = this.#safe === null ? this.#sequence : this.#sequence - this.#safe.sequence;
     if (ahead % AREA_LOG_BLOCKS === 0) this.#sequence += 1;
-    const sequence = this.#sequence;
-    return {
-      at: logBlockAt(sequence % AREA_LOG_BLOCKS),
-      block: encodeLog({ sequence, areaId: this.areaId, extents }),
-    };
+    return this.#blockOf({ sequence: this.#sequence, extents });
   }
 
   /** The transaction that was placed last was written, not flushed. `extents` are kept and must not change. */
@@ -91,6 +92,13 @@ export class LogRing {
     const isDue = this.#isSingle && this.#written === null;
     this.#isSingle = false;
     return isDue ? (this.#safe?.extents ?? null) : null;
+  }
+
+  #blockOf(transaction: Transaction): PlacedBlock {
+    return {
+      at: logBlockAt(transaction.sequence % AREA_LOG_BLOCKS),
+      block: encodeLog({ areaId: this.areaId, ...transaction }),
+    };
   }
 }
 

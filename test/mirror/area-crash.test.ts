@@ -48,17 +48,14 @@ async function runOnce(fresh: Buffer, run: Run): Promise<{ wrong: string | null;
   const habits = habitsOf(run.seed);
   device.requestsLeft = run.diesAfter;
   const failures = run.failures ?? 0;
-  const failed: DeviceError[] = [];
   if (failures > 0) device.failing = () => random.chance(failures);
   try {
     let store = await openArea(device);
     for (let step = 0; step < STEPS; step++) {
-      // A process that ends and starts again finds what it wrote, but does not know how much of it is durable. After a
-      // failed flush it could not even find that out, so then the host starts again too, which is the end of the run.
-      if (failed.length === 0 && random.chance(habits.reopen)) store = await openArea(device);
+      // A process that ends and starts again finds what it wrote, but does not know how much of it is durable.
+      if (random.chance(habits.reopen)) store = await openArea(device);
       await model.step(store, random, habits).catch((error: unknown) => {
         if (device.isDead() || failures === 0 || !(error instanceof DeviceError)) throw error;
-        failed.push(error);
       });
     }
   } catch (error) {
