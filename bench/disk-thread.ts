@@ -93,7 +93,7 @@ try {
   const devices: readonly BlockDevice[] = [
     await openSyncFile(path, { access: 'rw' }),
     await openFile(path, { access: 'rw' }),
-    await openDiskThread(path, { access: 'rw', threadProgram: process.env['DT_PROGRAM'] ?? program }),
+    await openDiskThread(path, { access: 'rw', threadProgram: program }),
   ];
   const rows: string[][] = [];
   for (const work of WORKS) {
