@@ -120,7 +120,14 @@ describe.skipIf(!haveTools('fio'))('fio', () => {
     const result = scratch.path('fio.json');
     await runTool(
       'fio',
-      ...[...fixed, '--verify=crc32c', '--verify_fatal=1', '--do_verify=1', ...words],
+      ...[
+        ...fixed,
+        '--verify=crc32c',
+        '--verify_fatal=1',
+        '--verify_state_save=0',
+        '--do_verify=1',
+        ...words,
+      ],
       ...['--output-format=json', `--output=${result}`],
     );
     const text = readFileSync(result, 'utf8');
