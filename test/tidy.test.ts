@@ -26,6 +26,7 @@ const BANNED = [
       'src/device/clock.ts': 'its home',
       'src/server/session/engine-thread.ts':
         'blocks in system calls, so no timer of a clock would ever run there',
+      'src/device/disk-thread/thread.ts': 'blocks in system calls, too',
     },
   },
   {
