@@ -6,6 +6,7 @@ import { copyCommand } from './commands/copy.js';
 import { demoCommand } from './commands/demo.js';
 import { dumpCommand } from './commands/dump.js';
 import { infoCommand } from './commands/info.js';
+import { labelCommand } from './commands/label.js';
 import { listCommand } from './commands/list.js';
 import { rebuildCommand } from './commands/rebuild.js';
 import { serveCommand } from './commands/serve.js';
@@ -23,7 +24,8 @@ export function createProgram(): Command {
     .enablePositionalOptions()
     .addHelpText('after', '\nStart with: ggmirror demo');
   const onDevices = [serveCommand(), infoCommand(), copyCommand(), dumpCommand(), clearCommand()];
-  const onMirrors = [startCommand(), statusCommand(), listCommand(), rebuildCommand(), stopCommand()];
+  const running = [startCommand(), statusCommand(), listCommand(), rebuildCommand(), stopCommand()];
+  const onMirrors = [labelCommand(), ...running];
   for (const command of [...onDevices, ...onMirrors, benchCommand(), demoCommand()])
     program.addCommand(command);
   // Commands that are added don't inherit settings, so each gets them.

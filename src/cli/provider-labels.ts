@@ -67,7 +67,7 @@ async function withProvider<Result>(
 }
 
 /** gmirror's users leave out `/dev/`; so may ours, where nothing else is meant. */
-function pathOf(provider: string): string {
+export function pathOf(provider: string): string {
   if (isGgateUri(provider) || provider.includes('/') || existsSync(provider)) return provider;
   return existsSync(`/dev/${provider}`) ? `/dev/${provider}` : provider;
 }
@@ -87,8 +87,15 @@ function requireMagic(sector: Buffer): void {
   if (!hasLabelMagic(sector)) throw new ProtocolError('PROTOCOL_MAGIC', 'there is no gmirror label');
 }
 
-/** On FreeBSD the kernel refuses to open a disk for writing that is mounted or a component; elsewhere we have to look. */
-async function requireUnused({ device, localPath }: OpenedDevice): Promise<void> {
+/**
+ * Throws DeviceError with EBUSY for what is mounted or served.
+ *
+ * On FreeBSD the kernel refuses to open a disk for writing that is mounted or a component; elsewhere we have to look.
+ */
+export async function requireUnused({
+  device,
+  localPath,
+}: Pick<OpenedDevice, 'device' | 'localPath'>): Promise<void> {
   if (localPath === null || !(device instanceof FileDevice)) return;
   const use = process.platform === 'linux' ? await linuxUse(localPath) : null;
   const isLocked = lockFileExclusive(device.fd) === 'held';
