@@ -21,4 +21,4 @@ export const SLOW_PIECE_BYTES_MAX = 134_217_728;
  * more than a read from the page cache does (measured on two cores: woken after every request, 32 deep random reads come
  * to two thirds of the rate and writes to half).
  */
-export const TELL_AFTER_MS = 0.1;
+export const TELL_AFTER_MS = 0.25;
