@@ -1,4 +1,13 @@
-import { copyFileSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CapabilityPacket, Features } from '../../src/protocol/capabilities.js';
 import { COMMAND } from '../../src/protocol/request.js';
@@ -167,6 +176,24 @@ describe('sessions', () => {
     expect(await client.reply()).toMatchObject({ seq: 3, errorNumber: 0 });
     expect(readFileSync(image).subarray(0, 4096).equals(Buffer.alloc(4096))).toBe(true);
   });
+
+  test.skipIf(process.platform !== 'linux')(
+    'offer trim where it can be done, and not where nothing may be changed',
+    async () => {
+      const shared = mkdtempSync('/dev/shm/ggmirror-test-');
+      const holes = join(shared, 'holes.img');
+      writeFileSync(holes, Buffer.alloc(65_536, 1));
+      try {
+        await serve([holes, image]);
+        const writer = await attach({ path: holes, hello: helloOf(1) });
+        const reader = await attach({ path: image, access: 'ro', hello: helloOf(2) });
+        expect(writer.capabilities?.features.names()).toContain('trim');
+        expect(reader.capabilities?.features.names()).not.toContain('trim');
+      } finally {
+        rmSync(shared, { recursive: true });
+      }
+    },
+  );
 
   test('answer EIO when the file has shrunk under them', async () => {
     await serve([image]);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { probeMedia } from '../../src/device/media.js';
+import { probeExport } from '../../src/server/probe-export.js';
 import { systemClock } from '../../src/device/clock.js';
 import { systemRandom } from '../../src/device/random.js';
 import type { ExportList } from '../../src/server/access.js';
@@ -57,7 +57,7 @@ export async function startServer(
     endpoints: [{ address: { host: '127.0.0.1' }, port: 0, isTls: false }],
     exports,
     sessions,
-    probeMedia,
+    probeMedia: probeExport,
     identity: createServerIdentity(systemRandom),
     clock: systemClock,
     log,

@@ -1,6 +1,7 @@
 import type { TlsOptions } from 'node:tls';
 import type { Clock } from '../../device/clock.js';
 import { probeMedia } from '../../device/media.js';
+import { probeExport } from '../../server/probe-export.js';
 import { systemRandom } from '../../device/random.js';
 import type { ExportList } from '../../server/access.js';
 import { exportImages, loadExports, systemResolveName, type ExportsDeps } from '../../server/exports-file.js';
@@ -41,7 +42,7 @@ export async function startServer(
     endpoints: endpointsOf(settings),
     exports,
     sessions,
-    probeMedia,
+    probeMedia: probeExport,
     identity: createServerIdentity(systemRandom),
     clock,
     log,
