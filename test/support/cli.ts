@@ -23,6 +23,9 @@ export function startCli(words: readonly string[], environment: Record<string, s
   const child = spawn(process.execPath, [PROGRAM, ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...environment },
+    // Shorter than a test may take, so that nothing outlives a test that fails.
+    timeout: 50_000,
+    killSignal: 'SIGKILL',
   });
   const { pid } = child;
   if (pid === undefined) throw new Error('the program can’t be started');
