@@ -90,6 +90,28 @@ describe('after a loss of power', () => {
     }
   });
 
+  test('what a process left behind that ended after a failed flush is not taken for durable by the next one', async () => {
+    const fresh = await newArea();
+    const says = (version: number): string => pageSays(bitmapSaying(1, version), 1);
+    const outcomes = new Set<string>();
+    for (let seed = 1; seed <= 200; seed++) {
+      const device = new VolatileDevice({ medium: Buffer.from(fresh) });
+      const before = await openArea(device);
+      for (const version of [4, 5]) await before.writeBitmap(0, bitmapSaying(1, version), [1]);
+      device.failing = (io) => io.op === 'flush';
+      await expect(before.writeBitmap(0, bitmapSaying(1, 6), [1])).rejects.toBeInstanceOf(DeviceError);
+      device.failing = () => false;
+      const after = await openArea(device);
+      device.requestsLeft = 1 + (seed % 12);
+      await after.writeBitmap(0, bitmapSaying(1, 7), [1]).catch((error: unknown) => {
+        if (!device.isDead()) throw error;
+      });
+      const survivor = new VolatileDevice({ medium: device.crash(new SeededRandom(seed)) });
+      outcomes.add(pageSays(await (await openArea(survivor)).readBitmap(0), 1));
+    }
+    expect([...outcomes].sort()).toEqual([says(5), says(6), says(7)]);
+  });
+
   test('a log written around its ring without a flush still tells what the last flush covered', async () => {
     const fresh = await newArea();
     const never = { flush: 0, reopen: 0, kinds: ['log'] } as const;
