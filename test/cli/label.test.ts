@@ -1,0 +1,99 @@
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { decodeLabel, type DecodedLabel } from '../../src/protocol/gmirror-label.js';
+import { runCli } from '../support/cli.js';
+import { makeScratch, type Scratch } from '../support/scratch.js';
+import { startServer, type TestServer } from '../support/session-server.js';
+
+const SIZE = 4 * 1_048_576;
+
+let scratch: Scratch;
+let server: TestServer | null;
+beforeEach(() => {
+  scratch = makeScratch();
+  server = null;
+});
+afterEach(async () => {
+  await server?.close();
+  scratch.remove();
+});
+
+function image(name: string, data = '', sizeBytes = SIZE): string {
+  const path = scratch.path(name);
+  writeFileSync(path, data);
+  truncateSync(path, sizeBytes);
+  return path;
+}
+
+const labelIn = (path: string): DecodedLabel => decodeLabel(readFileSync(path).subarray(-512));
+
+describe('ggmirror label', () => {
+  test('writes the labels that gmirror would write, to an image and an export, and dump reads them', async () => {
+    const local = image('local.img');
+    const remote = image('remote.img', '', 2 * SIZE);
+    server = await startServer([remote], { allow: ['127.0.0.1,rw'] });
+    const uri = `ggate://127.0.0.1:${server.port}${remote}`;
+    expect(await runCli(['label', '-v', '-b', 'prefer', 'remotemirror', local, uri])).toEqual({
+      code: 0,
+      stdout: `Metadata value stored on ${local}.\nMetadata value stored on ${uri}.\nDone.\n`,
+      stderr: '',
+    });
+    const [one, two] = [labelIn(local), labelIn(remote)];
+    expect(one).toMatchObject({ name: 'remotemirror', all: 2, genid: 0, syncid: 1, priority: 0, balance: 4 });
+    const { did, priority, providerSizeBytes, md5, ...shared } = two;
+    expect(one).toMatchObject(shared);
+    expect([one.did === did, one.md5 === md5, priority, providerSizeBytes]).toEqual([
+      false,
+      false,
+      1,
+      2 * SIZE,
+    ]);
+    const dumped = await runCli(['dump', local, uri]);
+    expect(dumped).toMatchObject({ code: 0, stderr: '' });
+    expect(dumped.stdout.match(/name: remotemirror/g)).toHaveLength(2);
+  });
+
+  test('refuses what looks used, says what it holds and writes nothing; --force makes the others older', async () => {
+    const [blank, used] = [image('blank.img'), image('used.img', 'something')];
+    const before = [readFileSync(blank), readFileSync(used)];
+    expect(await runCli(['label', 'm', blank, used])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: `ggmirror: ${used} holds data; nothing was written. To label it all the same, give --force\n`,
+    });
+    expect([readFileSync(blank), readFileSync(used)].map((now, i) => now.equals(before[i] ?? now))).toEqual([
+      true,
+      true,
+    ]);
+    expect(await runCli(['label', '--force', '-n', '-F', 'm', used, blank])).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
+    expect([labelIn(used).syncid, labelIn(blank).syncid]).toEqual([1, 0]);
+    expect(labelIn(used).mirrorFlags).toMatchObject({ noAutoSync: true, noFailSync: true });
+    expect(readFileSync(used).subarray(0, 9).toString()).toBe('something');
+  });
+
+  test.each([
+    ['a name that is too long', ['label', 'sixteencharacter', 'x.img'], 2, 'is longer than 15 bytes'],
+    ['a name with a slash', ['label', 'a/b', 'x.img'], 2, 'has blanks, slashes or unprintable characters'],
+    ['a balance that is none', ['label', '-b', 'fast', 'm', 'x.img'], 2, "'fast' is no balance algorithm"],
+    ['a provider that is not there', ['label', 'm', '/nowhere.img'], 1, '/nowhere.img'],
+  ])('refuses %s', async (_what, words, code, message) => {
+    const result = await runCli(words);
+    expect(result.code).toBe(code);
+    expect(result.stderr).toContain(message);
+  });
+
+  test('refuses one image under two names, and one that is too small', async () => {
+    const path = image('a.img');
+    const small = image('small.img', '', 65_536);
+    expect((await runCli(['label', 'm', path, `${scratch.folder}/./a.img`])).stderr).toContain(
+      'are the same provider',
+    );
+    expect((await runCli(['label', 'm', path, small])).stderr).toMatch(
+      /small\.img can't be a component: its 65536/,
+    );
+    expect(readFileSync(path).equals(Buffer.alloc(SIZE))).toBe(true);
+  });
+});

@@ -1,0 +1,226 @@
+import { describe, expect, test } from 'vitest';
+import {
+  decideAssembly,
+  relationOf,
+  type AssemblyDecision,
+  type PresentComponent,
+} from '../../../src/mirror/decide/assembly-decision.js';
+import { FREE_SLOT, NO_UUID, SLOT_COUNT, type Superblock } from '../../../src/protocol/superblock.js';
+
+const uuid = (digit: string): string => digit.repeat(32);
+const [OLD, MIDDLE, NEW, OTHER] = ['1', '2', '3', '4'].map(uuid) as [string, string, string, string];
+
+interface Case {
+  readonly slot: number;
+  readonly current?: string;
+  readonly history?: readonly string[];
+  /** By slot, of two. */
+  readonly lostAt?: readonly string[];
+  readonly full?: readonly boolean[];
+  readonly running?: boolean;
+  readonly mixture?: boolean;
+  readonly touch?: PresentComponent['touch'];
+  readonly syncid?: number;
+}
+
+function component(facts: Case): PresentComponent {
+  const { slot, current = NEW, history = [MIDDLE], lostAt = [], full = [] } = facts;
+  const superblock: Superblock = {
+    sequence: 1,
+    areaId: Buffer.alloc(8),
+    mirrorUuid: uuid('a'),
+    componentUuid: uuid(String(slot + 5)),
+    name: 'm',
+    mediaSizeBytes: 1_048_576,
+    sectorSizeBytes: 512,
+    regionSizeBytes: 65_536,
+    extentSizeBytes: 4_194_304,
+    logBlockCount: 16,
+    bitmapBlockCount: 1,
+    isRunning: facts.running ?? false,
+    isInconsistent: facts.mixture ?? false,
+    current,
+    history,
+    slot,
+    genid: 0,
+    syncid: 1,
+    modifiedNs: 0n,
+    slots: Array.from({ length: SLOT_COUNT }, (_, index) =>
+      index > 1
+        ? FREE_SLOT
+        : {
+            componentUuid: uuid(String(index + 5)),
+            lostAt: lostAt[index] ?? NO_UUID,
+            isMarked: (lostAt[index] ?? NO_UUID) !== NO_UUID,
+            isFull: full[index] ?? false,
+          },
+    ),
+  };
+  return {
+    name: `c${slot}`,
+    isLocal: slot === 0,
+    priority: slot,
+    superblock,
+    genid: 0,
+    syncid: facts.syncid ?? 1,
+    touch: facts.touch ?? null,
+  };
+}
+
+const decide = (cases: readonly Case[], isDegradedAllowed = false): AssemblyDecision =>
+  decideAssembly({ present: cases.map(component), isDegradedAllowed });
+
+/** In short: who is the source, who is in step, who gets what is marked, who everything; or why not. */
+function inShort(decision: AssemblyDecision): string {
+  if (decision.outcome === 'refuse') return decision.code.replace('ASSEMBLE_', '');
+  const words = [`from ${decision.source}`];
+  if (decision.active.length > 1) words.push('in step');
+  const others = [...decision.behind, ...decision.missing];
+  for (const { slot, isFull } of others) words.push(`${slot} ${isFull ? 'full' : 'marked'}`);
+  return words.join(', ');
+}
+
+/** What the second component may be, against a first one in generation NEW after MIDDLE. */
+const OTHERS: Readonly<Record<string, Omit<Case, 'slot'>>> = {
+  'in the same generation': {},
+  'in the one that it was lost at': { current: OLD, history: [] },
+  'in the one before': { current: MIDDLE, history: [] },
+  'in a newer one': { current: OTHER, history: [NEW, MIDDLE], lostAt: [NEW] },
+  'in one of its own': { current: OTHER, history: [MIDDLE], lostAt: [MIDDLE] },
+};
+const FIRSTS: Readonly<Record<string, Omit<Case, 'slot'>>> = {
+  'misses nobody': {},
+  'has lost it': { lostAt: [NO_UUID, OLD] },
+  'has yet to copy everything': { lostAt: [NO_UUID, OLD], full: [false, true] },
+};
+
+const EXPECTED: Readonly<Record<string, string>> = {
+  'misses nobody / in the same generation': 'from 0, in step',
+  'misses nobody / in the one that it was lost at': 'SPLIT_BRAIN',
+  'misses nobody / in the one before': 'from 0, 1 marked',
+  'misses nobody / in a newer one': 'from 1, 0 marked',
+  'misses nobody / in one of its own': 'SPLIT_BRAIN',
+  'has lost it / in the same generation': 'from 0, 1 marked',
+  'has lost it / in the one that it was lost at': 'from 0, 1 marked',
+  'has lost it / in the one before': 'from 0, 1 full',
+  'has lost it / in a newer one': 'from 1, 0 marked',
+  'has lost it / in one of its own': 'SPLIT_BRAIN',
+  'has yet to copy everything / in the same generation': 'from 0, 1 full',
+  'has yet to copy everything / in the one that it was lost at': 'from 0, 1 full',
+  'has yet to copy everything / in the one before': 'from 0, 1 full',
+  'has yet to copy everything / in a newer one': 'from 1, 0 marked',
+  'has yet to copy everything / in one of its own': 'SPLIT_BRAIN',
+};
+
+const COMBINATIONS = Object.keys(FIRSTS).flatMap((first) =>
+  Object.keys(OTHERS).flatMap((other) =>
+    [false, true].flatMap((crashed) => [false, true].map((mixture) => ({ first, other, crashed, mixture }))),
+  ),
+);
+
+/** After a crash nobody is in step; a mixture is no source, and may be of any generation. */
+function expectedOf({ first, other, crashed, mixture }: (typeof COMBINATIONS)[number]): string {
+  const key = `${first} / ${other}`;
+  if (!mixture) {
+    const expected = EXPECTED[key] ?? '';
+    if (!crashed) return expected;
+    return expected.replace('in step', '1 marked');
+  }
+  if (other === 'in a newer one') return 'NO_SOURCE';
+  if (first === 'has yet to copy everything') return 'from 0, 1 full';
+  if (other === 'in the same generation') return 'from 0, 1 marked';
+  if (other === 'in the one before') return first === 'misses nobody' ? 'from 0, 1 marked' : 'from 0, 1 full';
+  return other === 'in the one that it was lost at' && first === 'has lost it'
+    ? 'from 0, 1 marked'
+    : 'from 0, 1 full';
+}
+
+describe('a start of two components', () => {
+  test.each(COMBINATIONS)(
+    'the first $first, the second is $other, crashed $crashed, a mixture $mixture',
+    (combination) => {
+      const one = { slot: 0, ...FIRSTS[combination.first], running: combination.crashed };
+      const two = {
+        slot: 1,
+        ...OTHERS[combination.other],
+        running: combination.crashed,
+        mixture: combination.mixture,
+      };
+      expect(inShort(decide([one, two]))).toBe(expectedOf(combination));
+      // The order in which they are named changes nothing.
+      expect(inShort(decide([two, one]))).toBe(expectedOf(combination));
+    },
+  );
+
+  test('has no relation that is not mirrored', () => {
+    const mirrored = { same: 'same', newer: 'older', older: 'newer', unrelated: 'unrelated' } as const;
+    for (const first of Object.values(FIRSTS))
+      for (const other of Object.values(OTHERS))
+        for (const touch of [null, 'label', 'image'] as const) {
+          const [one, two] = [component({ slot: 0, ...first }), component({ slot: 1, ...other, touch })];
+          expect(relationOf(two, one)).toBe(mirrored[relationOf(one, two)]);
+        }
+  });
+
+  test.each([
+    [
+      'the kernel ran the second alone',
+      [{ slot: 0 }, { slot: 1, touch: 'label', syncid: 2 }],
+      'from 1, 0 full',
+    ],
+    [
+      'the kernel ran both',
+      [
+        { slot: 0, touch: 'label', syncid: 2 },
+        { slot: 1, touch: 'label', syncid: 2 },
+      ],
+      'from 0, 1 full',
+    ],
+    [
+      'the kernel ran both, and lost the first',
+      [
+        { slot: 0, touch: 'label', syncid: 2 },
+        { slot: 1, touch: 'label', syncid: 3 },
+      ],
+      'from 1, 0 full',
+    ],
+    [
+      'the kernel ran the second while we ran the first',
+      [
+        { slot: 0, lostAt: [NO_UUID, OLD] },
+        { slot: 1, current: OLD, history: [], touch: 'label', syncid: 2 },
+      ],
+      'SPLIT_BRAIN',
+    ],
+    ['someone wrote to the second image', [{ slot: 0 }, { slot: 1, touch: 'image' }], 'SPLIT_BRAIN'],
+    [
+      'both are mixtures',
+      [
+        { slot: 0, mixture: true },
+        { slot: 1, mixture: true },
+      ],
+      'NO_SOURCE',
+    ],
+    [
+      'the second is a mixture that knows of writes the first misses',
+      [
+        { slot: 0, current: OLD },
+        { slot: 1, current: MIDDLE, lostAt: [OLD, MIDDLE], mixture: true },
+      ],
+      'NO_SOURCE',
+    ],
+    ['one is missing', [{ slot: 0 }], 'MISSING'],
+  ] satisfies [string, Case[], string][])('%s: %3$s', (_what, cases, expected) => {
+    expect(inShort(decide(cases))).toBe(expected);
+  });
+
+  test('a missing component is lost at the generation that begins with the start', () => {
+    expect(decide([{ slot: 0 }], true)).toMatchObject({
+      outcome: 'run',
+      active: [0],
+      missing: [{ slot: 1, isFull: false }],
+      lostAt: [NO_UUID, NEW, NO_UUID, NO_UUID, NO_UUID, NO_UUID, NO_UUID, NO_UUID],
+      beginsGeneration: true,
+    });
+  });
+});
