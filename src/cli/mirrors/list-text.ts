@@ -12,7 +12,7 @@ export function listLines(mirror: MirrorStatus): string[] {
     `Flags: ${mirror.isAutosync ? 'NONE' : 'NOAUTOSYNC'}`,
     `GenID: ${mirror.genid}`,
     `SyncID: ${mirror.syncid}`,
-    `ID: ${mirror.uuid}`,
+    `ID: ${labelId(mirror.uuid)}`,
     'Type: AUTOMATIC',
     'Providers:',
     `1. Name: mirror/${mirror.name}`,
@@ -38,7 +38,7 @@ function componentLines(mirror: MirrorStatus, component: ComponentStatus, number
     `GenID: ${mirror.genid}`,
     `SyncID: ${mirror.syncid}`,
     ...(resync === null ? [] : resyncFields(resync)),
-    `ID: ${component.uuid}`,
+    `ID: ${labelId(component.uuid)}`,
     ...ownFields(component),
   ];
   return [`${number}. Name: ${name}`, ...fields.map((field) => `   ${field}`)];
@@ -65,6 +65,9 @@ function ownFields({ state, canFlush, markedBytes, errors, why }: ComponentStatu
     ...(why === null ? [] : [`Why: ${why}`]),
   ];
 }
+
+/** The number in gmirror's label is the beginning of the UUID. Source: docs/on-disk-format.md. */
+const labelId = (uuid: string): string => String(Number.parseInt(uuid.slice(0, 8), 16));
 
 const SUFFIXES = ['B', 'K', 'M', 'G', 'T', 'P'] as const;
 
