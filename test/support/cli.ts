@@ -14,6 +14,8 @@ export interface CliResult {
 export interface CliRun {
   readonly pid: number;
   stderr(): string;
+  /** Throws with what it said if it has ended: for conditions that only a running one can meet. */
+  expectRunning(): true;
   signal(name: NodeJS.Signals): void;
   readonly ended: Promise<CliResult>;
 }
@@ -35,6 +37,10 @@ export function startCli(words: readonly string[], environment: Record<string, s
   return {
     pid,
     stderr: () => said.stderr,
+    expectRunning: () => {
+      if (child.exitCode === null && child.signalCode === null) return true;
+      throw new Error(`it has ended with ${child.exitCode ?? String(child.signalCode)}: ${said.stderr}`);
+    },
     signal: (name) => child.kill(name),
     ended: once(child, 'close').then(([code]: unknown[]) => ({
       code: typeof code === 'number' ? code : null,
