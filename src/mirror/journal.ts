@@ -44,6 +44,8 @@ export class Journal {
   #isRunning = false;
   /** Someone is behind whom the superblocks do not yet call so. */
   #isLossPending = false;
+  /** Slots of resync targets that may say on stable storage that they are in step, while the others do not yet. */
+  readonly #claiming = new Set<number>();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -97,7 +99,8 @@ export class Journal {
       let isNew = false;
       for (const component of this.options.components) {
         const { slot } = component.identity;
-        if (component.takesWrites || lostAt[slot] !== NO_UUID) continue;
+        if (component.takesWrites || (lostAt[slot] !== NO_UUID && !this.#claiming.has(slot))) continue;
+        this.#claiming.delete(slot);
         lostAt[slot] = this.#state.current;
         isNew = true;
       }
@@ -130,6 +133,8 @@ export class Journal {
       const { slot } = component.identity;
       const lostAt = this.#state.lostAt.with(slot, NO_UUID);
       const { store } = component;
+      // If it is lost from here on it counts as lost anew, or it could later pass for one that misses nothing.
+      this.#claiming.add(slot);
       await store.writeSuperblock({ ...this.#change({ ...this.#state, lostAt }), isInconsistent: false });
       await store.writeLabel(this.#label(false));
       await store.flush();
@@ -139,6 +144,7 @@ export class Journal {
       );
       await this.#writeBitmaps();
       await this.#everywhere((other) => other.flush());
+      this.#claiming.delete(slot);
     });
   }
 

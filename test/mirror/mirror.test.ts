@@ -170,6 +170,27 @@ describe('a mirror', () => {
     expect(disk(rig, 1).memory.data.equals(disk(rig, 0).memory.data)).toBe(true);
   });
 
+  test('begins a new generation when the target is lost as it says that it is in step', async () => {
+    const rig = makeRig();
+    rig.mirror.drop(rig.component(1), lost('disk1'));
+    await writeBytes(rig.mirror, 0, block(1));
+    const { store } = disk(rig, 1);
+    store.before = (step) => {
+      // What it was told is on its disk, but its answer never comes.
+      if (step === 'flush' && !store.superblock.isInconsistent) throw lost('disk1');
+    };
+    await rig.arrive(1);
+    await rig.settle();
+    expect(rig.component(1).state).toBe('DISCONNECTED');
+    await writeBytes(rig.mirror, 65_536, block(2));
+    expect(store.superblock.current).not.toBe(disk(rig, 0).store.durable.superblock.current);
+    store.before = () => undefined;
+    await rig.arrive(1);
+    await rig.settle();
+    expect(rig.component(1).state).toBe('ACTIVE');
+    expect(disk(rig, 1).memory.data.equals(disk(rig, 0).memory.data)).toBe(true);
+  });
+
   test('goes on where a resync was interrupted', async () => {
     const rig = makeRig();
     rig.mirror.drop(rig.component(1), lost('disk1'));
