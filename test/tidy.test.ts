@@ -24,6 +24,7 @@ const BANNED = [
     instead: 'a Clock (src/device/clock.ts)',
     allowed: {
       'src/device/clock.ts': 'its home',
+      'src/server/session/blocking-wire.ts': 'runs in the same thread',
       'src/server/session/engine-thread.ts':
         'blocks in system calls, so no timer of a clock would ever run there',
       'src/device/disk-thread/thread.ts': 'blocks in system calls, too',

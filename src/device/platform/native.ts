@@ -34,6 +34,7 @@ const SIGNATURES = {
   // In C its last parameter is an ellipsis, which koffi can't call on another thread. In the calling conventions of the
   // systems that loadNative lets through, a pointer goes the same way in either form.
   ioctl: { result: 'int', parameters: ['int', 'ulong', 'void *'] },
+  poll: { result: 'int', parameters: ['void *', 'ulong', 'int'] },
   setsockopt: { result: 'int', parameters: ['int', 'int', 'int', 'void *', 'uint32'] },
   getsockopt: { result: 'int', parameters: ['int', 'int', 'int', 'void *', 'void *'] },
 } as const satisfies Record<string, Signature>;

@@ -1,10 +1,11 @@
-import { readSync, writeSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../protocol/errors.js';
 import { Features } from '../../protocol/capabilities.js';
+import { native } from '../../device/platform/native.js';
 import { SyncFile } from '../../device/sync-file.js';
 import type { RequestHeader } from '../../protocol/request.js';
-import { Engine, type EngineOutlet, type Wire } from './engine.js';
+import { BlockingWire } from './blocking-wire.js';
+import { Engine, type EngineOutlet } from './engine.js';
 import { SessionMemory, type SessionMemoryBlocks } from './memory.js';
 import type { FromEngine } from './messages.js';
 
@@ -19,29 +20,6 @@ export interface EngineThreadData {
   readonly canWrite: boolean;
   readonly featureBits: number;
 }
-
-const RECEIVE_FD = 0;
-const SEND_FD = 1;
-
-// The descriptors are blocking (the daemon gives them as the first two of the process), so each call here sleeps in
-// the kernel until there is something to do: no event loop between a request and its answer.
-const wire: Wire = {
-  read(into, at, lengthBytesMax) {
-    for (;;) {
-      try {
-        return readSync(RECEIVE_FD, into, at, lengthBytesMax, null);
-      } catch (error) {
-        if (!(error instanceof Error && 'code' in error && error.code === 'EINTR')) throw error;
-      }
-    }
-  },
-  write(from, at, lengthBytes) {
-    let sentBytes = 0;
-    while (sentBytes < lengthBytes) {
-      sentBytes += writeSync(SEND_FD, from, at + sentBytes, lengthBytes - sentBytes, null);
-    }
-  },
-};
 
 const port = parentPort;
 assert(port !== null, 'engine thread: started as a program');
@@ -92,7 +70,7 @@ const terms = {
 };
 const engine = new Engine(
   SessionMemory.from(data.blocks),
-  wire,
+  new BlockingWire(native()),
   new SyncFile(data.fd, data.name),
   terms,
   outlet,

@@ -15,8 +15,11 @@ import { BATCH_BYTES_MAX, BATCH_BYTES_MIN, BATCH_REQUESTS, PHASE, type SessionMe
 
 /** The two connections, blocking. Both methods throw the operating system's error when the connection is broken. */
 export interface Wire {
-  /** Returns how many bytes came, 0 at the end. */
-  read(into: Buffer, at: number, lengthBytesMax: number): number;
+  /**
+   * Returns how many bytes came, 0 at the end. `isLone`: what was read last was one request, so the next one comes when
+   * its client has seen the answer.
+   */
+  read(into: Buffer, at: number, lengthBytesMax: number, isLone: boolean): number;
   /** Returns when everything is written. */
   write(from: Buffer, at: number, lengthBytes: number): void;
 }
@@ -54,6 +57,8 @@ export class Engine {
   #outEnd = 0;
   #skipBytes = 0;
   #batchBytes = BATCH_BYTES_MIN;
+  /** Requests begun since the last read. */
+  #begun = 0;
   readonly #input: Buffer;
   readonly #output: Buffer;
   readonly #request: RequestHeader = { command: 0, offsetBytes: 0, lengthBytes: 0 };
@@ -104,6 +109,7 @@ export class Engine {
       }
       const availableBytes = this.#have - this.#at;
       if (availableBytes < HEADER.sizeBytes) return HEADER.sizeBytes - availableBytes;
+      this.#begun += 1;
       const request = this.#request;
       decodeHeader(this.#input, this.#at, request);
       const refusal = refusalOf(request, this.terms);
@@ -249,7 +255,8 @@ export class Engine {
     memory.move(PHASE.working, PHASE.reading);
     let cameBytes: number;
     try {
-      cameBytes = this.wire.read(this.#input, this.#have, wantBytes);
+      cameBytes = this.wire.read(this.#input, this.#have, wantBytes, this.#begun === 1);
+      this.#begun = 0;
     } catch (error) {
       throw new WireBroken({ cause: error });
     }
