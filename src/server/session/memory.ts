@@ -25,13 +25,13 @@ const COUNTER = { skipBytes: 0, requests: 1, bytesRead: 2, bytesWritten: 3, erro
 const COUNTER_COUNT = 8;
 
 /**
- * How much is read at once and gathered before it is sent: four requests of the size that this client uses, but at
+ * How much is read at once and gathered before it is sent: eight requests of the size that this client uses, but at
  * least the first number, so that many small ones share a system call, and at most the second, so that the client works
  * while the disk does (measured, docs/performance.md).
  */
 export const BATCH_BYTES_MIN = 65_536;
-export const BATCH_BYTES_MAX = 524_288;
-export const BATCH_REQUESTS = 4;
+export const BATCH_BYTES_MAX = 1_048_576;
+export const BATCH_REQUESTS = 8;
 
 const IN_BYTES = 2 * (REQUEST_BYTES_MAX + HEADER.sizeBytes) + BATCH_BYTES_MAX;
 const OUT_BYTES = BATCH_BYTES_MAX + REQUEST_BYTES_MAX + HEADER.sizeBytes;
