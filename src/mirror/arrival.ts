@@ -24,7 +24,7 @@ export interface ArrivalFacts {
 }
 
 /**
- * The first row that fits decides. Source: DRBD's comparison of generation identifiers; docs/generations.md.
+ * The first row that fits decides. Source: DRBD's comparison of generation identifiers.
  * "Known" generations are our current one, those in our history, and the one at which it was lost.
  */
 export function judgeArrival(superblock: Superblock, facts: ArrivalFacts): Verdict {
