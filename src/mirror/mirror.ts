@@ -1,6 +1,7 @@
 import type { BlockDevice, BlockIo, Capabilities } from '../device/block-device.js';
 import { DeviceError } from '../device/block-device.js';
 import type { Timer } from '../device/clock.js';
+import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { assert } from '../protocol/errors.js';
 import { isAligned, isInside } from '../protocol/geometry.js';
 import { ActivityLog } from './activity-log.js';
@@ -15,8 +16,6 @@ import type { Arrival, MirrorOptions } from './mirror-options.js';
 import { Resync, type ResyncProgress } from './resync.js';
 
 export type { Arrival, MirrorEvents, MirrorOptions } from './mirror-options.js';
-
-export const EXTENT_SIZE_BYTES = 4_194_304;
 
 /**
  * RAID1 over its components, itself a block device. Invariant: at least one component is ACTIVE from start() to stop().

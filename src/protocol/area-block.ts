@@ -1,5 +1,6 @@
 import { crc32c } from './crc32c.js';
-import { ProtocolError, assert } from './errors.js';
+import { assert } from './errors.js';
+import { readU64LE } from './integers.js';
 
 /** Every block of the private area. Source: docs/on-disk-format.md, "Blocks". */
 export const AREA_BLOCK_BYTES = 4096;
@@ -15,14 +16,6 @@ export interface AreaBlockHeader {
   readonly sequence: number;
   /** 8 bytes. */
   readonly areaId: Buffer;
-}
-
-/** Reads an unsigned little-endian 64-bit field. Throws PROTOCOL_RANGE from 2^53 on, where numbers are not exact. */
-export function readU64le(bytes: Buffer, at: number, field: string): number {
-  const value = bytes.readBigUInt64LE(at);
-  if (value > BigInt(Number.MAX_SAFE_INTEGER))
-    throw new ProtocolError('PROTOCOL_RANGE', `${field} is 2^53 or more`);
-  return Number(value);
 }
 
 /** A block of zeros but for its header; the caller fills the body and then calls sealBlock. */
@@ -68,7 +61,7 @@ export function blockState(block: Buffer, kind: AreaKind, areaId: Buffer | null)
   return sequence >= 1n && sequence <= BigInt(SEQUENCE_MAX) ? 'valid' : 'damaged';
 }
 
-export const sequenceOf = (block: Buffer): number => readU64le(block, AT.sequence, 'sequence number');
+export const sequenceOf = (block: Buffer): number => readU64LE(block, AT.sequence, 'sequence number');
 export const areaIdOf = (block: Buffer): Buffer => Buffer.from(block.subarray(AT.areaId, AT.body));
 
 /** What a block says it is, whether it is sound or not; for messages. */

@@ -1,13 +1,6 @@
-import {
-  AREA_BLOCK_BYTES,
-  AREA_KIND,
-  areaIdOf,
-  newBlock,
-  readU64le,
-  sealBlock,
-  sequenceOf,
-} from './area-block.js';
+import { AREA_BLOCK_BYTES, AREA_KIND, areaIdOf, newBlock, sealBlock, sequenceOf } from './area-block.js';
 import { ProtocolError, assert } from './errors.js';
+import { readU64LE } from './integers.js';
 import { isPowerOfTwo } from './geometry.js';
 
 /** Components of a mirror, this one included. */
@@ -150,7 +143,7 @@ export function decodeSuperblock(block: Buffer): Superblock {
     mirrorUuid: getUuid(block, AT.mirrorUuid),
     componentUuid: getUuid(block, AT.componentUuid),
     name: getName(block),
-    mediaSizeBytes: readU64le(block, AT.mediaSize, 'media size'),
+    mediaSizeBytes: readU64LE(block, AT.mediaSize, 'media size'),
     sectorSizeBytes: block.readUInt32LE(AT.sectorSize),
     regionSizeBytes: block.readUInt32LE(AT.regionSize),
     extentSizeBytes: block.readUInt32LE(AT.extentSize),
