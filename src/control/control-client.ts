@@ -1,7 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../device/clock.js';
-import { encodeLine, LineReader, parseAnswer, type ControlRequest } from './control-protocol.js';
-import { ControlError } from './control-server.js';
+import type { ControlRequest } from './commands/all.js';
+import { ControlError } from './control-error.js';
+import { encodeLine, LineReader, parseAnswer } from './control-protocol.js';
 import { ANSWER_BYTES_MAX } from './limits.js';
 
 export interface AskOptions {

@@ -1,34 +1,15 @@
 import { ProtocolError } from '../protocol/errors.js';
 
 /**
- * What is spoken on a mirror's control socket: a JSON object a line, requests from the administrator's command and one
- * answer to each, in order. Unknown fields are ignored.
+ * What is spoken on a mirror's control socket: a JSON object a line, requests from the administrator's command (see
+ * commands/all.ts) and one answer to each, in order. Unknown fields are ignored.
  */
-export type ControlRequest =
-  | { readonly command: 'status' }
-  | {
-      readonly command: 'stop';
-      /** Also if clients are connected. */
-      readonly isForced: boolean;
-    }
-  | { readonly command: 'rebuild'; readonly component: string };
+export type Fields = Readonly<Record<string, unknown>>;
 
 export type ControlAnswer =
   | { readonly ok: true; readonly result: unknown }
   /** One line for people. */
   | { readonly ok: false; readonly message: string };
-
-/** `line` is without its end. Throws PROTOCOL_FORMAT for what is no request. */
-export function parseRequest(line: string): ControlRequest {
-  const fields = parseObject(line, 'request');
-  const { command } = fields;
-  if (command === 'status') return { command };
-  if (command === 'stop') return { command, isForced: fields['isForced'] === true };
-  if (command === 'rebuild' && typeof fields['component'] === 'string') {
-    return { command, component: fields['component'] };
-  }
-  throw new ProtocolError('PROTOCOL_FORMAT', 'the control request has no known command');
-}
 
 /** `line` is without its end. Throws PROTOCOL_FORMAT for what is no answer. */
 export function parseAnswer(line: string): ControlAnswer {
@@ -38,9 +19,10 @@ export function parseAnswer(line: string): ControlAnswer {
   throw new ProtocolError('PROTOCOL_FORMAT', 'the daemon sent no control answer');
 }
 
-export const encodeLine = (message: ControlRequest | ControlAnswer): string => `${JSON.stringify(message)}\n`;
+export const encodeLine = (message: object): string => `${JSON.stringify(message)}\n`;
 
-function parseObject(line: string, what: string): Readonly<Record<string, unknown>> {
+/** Throws PROTOCOL_FORMAT for what is no JSON object. `what` it should be is for the message. */
+export function parseObject(line: string, what: string): Fields {
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -50,7 +32,7 @@ function parseObject(line: string, what: string): Readonly<Record<string, unknow
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ProtocolError('PROTOCOL_FORMAT', `the control ${what} is no JSON object`);
   }
-  return value as Readonly<Record<string, unknown>>;
+  return value as Fields;
 }
 
 /** Cuts what arrives into lines. Throws PROTOCOL_RANGE for one longer than `lineBytesMax`. */

@@ -5,19 +5,10 @@ import type { Clock } from '../device/clock.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { listenOnUnixSocket } from '../server/nbd/unix-socket.js';
 import type { ServerLog } from '../server/server-log.js';
-import {
-  type ControlAnswer,
-  type ControlRequest,
-  encodeLine,
-  LineReader,
-  parseRequest,
-} from './control-protocol.js';
+import { type ControlRequest, parseRequest } from './commands/all.js';
+import { ControlError } from './control-error.js';
+import { type ControlAnswer, encodeLine, LineReader } from './control-protocol.js';
 import { CLOSE_MS, CONNECTIONS_MAX, IDLE_MS, REQUEST_BYTES_MAX } from './limits.js';
-
-/** A request that can't be carried out; the message is a line for the person who asked. */
-export class ControlError extends Error {
-  override readonly name = 'ControlError';
-}
 
 export interface ControlServerOptions {
   readonly path: string;

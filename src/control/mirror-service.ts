@@ -4,13 +4,14 @@ import type { RandomSource } from '../device/random.js';
 import { assemble, type AssembledMirror, type ProviderOpener } from '../mirror/assemble.js';
 import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
-import type { MirrorEvents } from '../mirror/mirror.js';
+import type { Mirror, MirrorEvents } from '../mirror/mirror.js';
 import { type NbdAddress, type NbdEndpoint, NbdServer } from '../server/nbd/nbd-server.js';
 import type { ServerLog } from '../server/server-log.js';
-import type { ControlRequest } from './control-protocol.js';
-import { ControlError, ControlServer } from './control-server.js';
+import { performRequest } from './commands/all.js';
+import { ControlServer } from './control-server.js';
 import { EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
-import { droppedForRebuild, Reconnect } from './reconnect.js';
+import { Reconnect } from './reconnect.js';
+import type { RunningMirror } from './running-mirror.js';
 import { type MirrorStatus, type ProviderSize, statusOf } from './status.js';
 
 export interface MirrorServiceOptions {
@@ -36,8 +37,8 @@ export interface MirrorServiceOptions {
 }
 
 /** A running mirror with everything around it: its components' return, its NBD server, its control socket. */
-export class MirrorService {
-  readonly #reconnect: Reconnect;
+export class MirrorService implements RunningMirror {
+  readonly reconnect: Reconnect;
   readonly #nbd: NbdServer;
   readonly #control: ControlServer;
   #nbdAddresses: readonly NbdAddress[] = [];
@@ -54,7 +55,7 @@ export class MirrorService {
     const { mirror } = assembled;
     const reopen = (component: Component): ReturnType<AssembledMirror['reopen']> =>
       assembled.reopen(component);
-    this.#reconnect = new Reconnect({ mirror, reopen, clock, log });
+    this.reconnect = new Reconnect({ mirror, reopen, clock, log });
     const exports = new Map([
       ['', mirror],
       [name, mirror],
@@ -62,7 +63,7 @@ export class MirrorService {
     this.#nbd = new NbdServer({ exports, listen: endpointsOf(options), clock, log });
     this.#control = new ControlServer({
       path: controlPath,
-      handle: (request) => this.#handle(request),
+      handle: (request) => performRequest(this, request),
       clock,
       log,
     });
@@ -103,7 +104,7 @@ export class MirrorService {
       await this.assembled.close();
       throw error;
     }
-    this.#reconnect.start();
+    this.reconnect.start();
     const { components } = this.assembled.mirror;
     const active = components.filter(({ state }) => state === 'ACTIVE').length;
     log.info({ nbd: this.#nbdAddresses }, `Device mirror/${name} launched (${active}/${components.length}).`);
@@ -114,16 +115,39 @@ export class MirrorService {
     return this.#whenStopping;
   }
 
+  get name(): string {
+    return this.options.name;
+  }
+
+  get mirror(): Mirror {
+    return this.assembled.mirror;
+  }
+
+  get log(): ServerLog {
+    return this.options.log;
+  }
+
+  get clientCount(): number {
+    return this.#nbd.connectionCount;
+  }
+
   status(): MirrorStatus {
     const { name, pid, isAutosync } = this.options;
-    return statusOf(this.assembled.mirror, {
+    return statusOf(this.mirror, {
       name,
       pid,
       isAutosync,
       nbd: this.#nbdAddresses,
-      clients: this.#nbd.connectionCount,
+      clients: this.clientCount,
       providers: this.providers,
     });
+  }
+
+  /** For whoever asked on the control socket. */
+  async stop(): Promise<void> {
+    const stopped = this.#stop();
+    this.#resolveStopping();
+    await stopped;
   }
 
   /**
@@ -135,7 +159,7 @@ export class MirrorService {
   }
 
   changed(what: string, component: Component): void {
-    this.#reconnect.changed(what, component);
+    this.reconnect.changed(what, component);
   }
 
   #stop(): Promise<void> {
@@ -146,48 +170,10 @@ export class MirrorService {
   async #stopInOrder(): Promise<void> {
     await this.#nbd.close();
     // An attempt may wait for a silent server; what it brings is closed when it comes.
-    const reconnectStopped = this.#reconnect.stop();
+    const reconnectStopped = this.reconnect.stop();
     await this.assembled.close();
     await reconnectStopped;
     this.options.log.info({}, `Device mirror/${this.options.name} stopped.`);
-  }
-
-  async #handle(request: ControlRequest): Promise<unknown> {
-    if (request.command === 'status') return this.status();
-    if (request.command === 'rebuild') return await this.#rebuild(request.component);
-    const clients = this.#nbd.connectionCount;
-    if (clients > 0 && !request.isForced) {
-      const who = clients === 1 ? 'a client' : `${clients} clients`;
-      throw new ControlError(
-        `mirror/${this.options.name} is in use by ${who}; let them go first, or add -f to stop all the same`,
-      );
-    }
-    const stopped = this.#stop();
-    this.#resolveStopping();
-    await stopped;
-    return null;
-  }
-
-  async #rebuild(name: string): Promise<null> {
-    const { mirror } = this.assembled;
-    const component = mirror.components.find(({ identity }) => [identity.name, identity.uuid].includes(name));
-    if (component === undefined) {
-      const known = mirror.components.map((one) => one.name).join(', ');
-      throw new ControlError(`mirror/${this.options.name} has no component ${name}; it has ${known}`);
-    }
-    const isOther = (one: Component): boolean => one !== component && one.state === 'ACTIVE';
-    if (!mirror.components.some(isOther)) {
-      throw new ControlError(
-        `${component.name} has the only good copy of mirror/${this.options.name}; nothing was done`,
-      );
-    }
-    component.isFull = true;
-    component.missing.markAll();
-    mirror.drop(component, droppedForRebuild(component));
-    // A crash from here on must not end in a resync of only what was marked before.
-    await mirror.journal.writeAll();
-    this.#reconnect.wantResync(component);
-    return null;
   }
 }
 
