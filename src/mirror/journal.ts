@@ -10,6 +10,7 @@ import {
   type Uuid,
 } from '../protocol/superblock.js';
 import type { Component } from './component.js';
+import type { ComponentSet } from './component-set.js';
 import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
 import { RegionBitmap } from './region-bitmap.js';
 
@@ -24,8 +25,7 @@ export interface JournalState {
 }
 
 export interface JournalOptions {
-  /** Every component of the mirror, connected or not. */
-  readonly components: readonly Component[];
+  readonly components: ComponentSet;
   readonly mediaSizeBytes: number;
   readonly random: RandomSource;
   /** A component failed to keep what it was told; drop it. Never the last ACTIVE one. */
@@ -97,7 +97,7 @@ export class Journal {
       if (!this.#isLossPending) return;
       const lostAt = [...this.#state.lostAt];
       let isNew = false;
-      for (const component of this.options.components) {
+      for (const component of this.options.components.all) {
         const { slot } = component.identity;
         if (component.takesWrites || (lostAt[slot] !== NO_UUID && !this.#claiming.has(slot))) continue;
         this.#claiming.delete(slot);
@@ -180,7 +180,7 @@ export class Journal {
   }
 
   async #writeBitmaps(): Promise<void> {
-    for (const component of this.options.components) {
+    for (const component of this.options.components.all) {
       const bitmap = this.#bitmapOf(component);
       if (bitmap === null) continue;
       const pages = bitmap.takeChangedPages();
@@ -225,7 +225,7 @@ export class Journal {
 
   #slots(state: JournalState): SlotRecord[] {
     const slots: SlotRecord[] = Array.from({ length: SLOT_COUNT }, () => FREE_SLOT);
-    for (const component of this.options.components) {
+    for (const component of this.options.components.all) {
       const { slot, uuid } = component.identity;
       const lostAt = state.lostAt[slot] ?? NO_UUID;
       const isSuspect = component.isConnected && !component.can.flush;
@@ -246,7 +246,7 @@ export class Journal {
 
   /** On all that take writes, at the same time. Rejects if no ACTIVE one has done it. */
   async #everywhere(step: (store: MetaStore, component: Component) => Promise<void>): Promise<void> {
-    const targets = this.options.components.filter((component) => component.takesWrites);
+    const targets = this.options.components.all.filter((component) => component.takesWrites);
     const outcomes = await Promise.allSettled(targets.map((component) => step(component.store, component)));
     const isHeld = outcomes.some(
       ({ status }, index) => status === 'fulfilled' && targets[index]?.state === 'ACTIVE',

@@ -4,13 +4,13 @@ import { assert } from '../protocol/errors.js';
 import type { ByteRange } from '../protocol/geometry.js';
 import { type BalanceOptions, ReadBalance, type ReadPiece } from './balance.js';
 import type { Component } from './component.js';
+import type { ComponentSet } from './component-set.js';
 import { MirrorRead, type ReadHost } from './mirror-read.js';
 import type { RangeHolder, RangeLocks } from './range-locks.js';
 
 export interface MirrorReadsOptions extends Omit<BalanceOptions, 'components'> {
   readonly name: string;
-  /** All of the mirror's. */
-  readonly components: readonly Component[];
+  readonly components: ComponentSet;
   readonly locks: RangeLocks;
   readonly drop: (component: Component, error: DeviceError) => void;
   readonly repaired: (component: Component, what: string) => void;
@@ -18,20 +18,17 @@ export interface MirrorReadsOptions extends Omit<BalanceOptions, 'components'> {
 
 /** Chooses who answers a read, goes to the next one if that fails, and repairs what could not be read. */
 export class MirrorReads implements ReadHost {
-  /** Its components are named by their index in `components`. */
+  /** Its components are named by their index among all. */
   readonly #balance: ReadBalance;
-  #active: readonly Component[] = [];
 
   constructor(private readonly options: MirrorReadsOptions) {
-    const components = options.components.map(({ identity }) => identity);
+    const components = options.components.all.map(({ identity }) => identity);
     this.#balance = new ReadBalance({ ...options, components });
   }
 
   /** To be called when a component's state has changed. */
   statesChanged(): void {
-    const { components } = this.options;
-    this.#active = components.filter((component) => component.state === 'ACTIVE');
-    components.forEach(({ state, takesWrites }, index) => {
+    this.options.components.all.forEach(({ state, takesWrites }, index) => {
       this.#balance.setState(index, state === 'ACTIVE' ? 'ACTIVE' : takesWrites ? 'CONNECTED' : 'ABSENT');
     });
   }
@@ -41,7 +38,7 @@ export class MirrorReads implements ReadHost {
     if (io.op === 'checksum') {
       this.#send(
         io,
-        this.#active.find(({ can }) => can.checksum),
+        this.options.components.active.find(({ can }) => can.checksum),
       );
       return;
     }
@@ -52,7 +49,7 @@ export class MirrorReads implements ReadHost {
         io,
         pieces.map((piece) => ({ ...piece })),
       );
-    else this.#send(io, first === undefined ? undefined : this.options.components[first.component]);
+    else this.#send(io, first === undefined ? undefined : this.options.components.all[first.component]);
   }
 
   #send(io: BlockIo, component: Component | undefined): void {
@@ -80,7 +77,7 @@ export class MirrorReads implements ReadHost {
     for (const { component, offsetBytes, lengthBytes } of pieces) {
       const bufferAt = io.bufferAt + (offsetBytes - io.offsetBytes);
       const part = { op: io.op, offsetBytes, lengthBytes, buffer: io.buffer, bufferAt, done };
-      this.#send(part, this.options.components[component]);
+      this.#send(part, this.options.components.all[component]);
     }
   }
 
@@ -89,7 +86,7 @@ export class MirrorReads implements ReadHost {
   chooseOther(read: MirrorRead, failed: readonly Component[]): Component | null {
     const isFit = (component: Component): boolean =>
       !failed.includes(component) && (read.op !== 'checksum' || component.can.checksum);
-    return this.#active.find(isFit) ?? null;
+    return this.options.components.active.find(isFit) ?? null;
   }
 
   readStarted(component: Component, read: MirrorRead): void {
@@ -162,7 +159,7 @@ export class MirrorReads implements ReadHost {
   }
 
   #indexOf(component: Component): number {
-    const index = this.options.components.indexOf(component);
+    const index = this.options.components.all.indexOf(component);
     assert(index >= 0, `${this.options.name}: a component of another mirror`);
     return index;
   }

@@ -5,15 +5,16 @@ import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { assert } from '../protocol/errors.js';
 import { isAligned, isInside } from '../protocol/geometry.js';
 import { ActivityLog } from './activity-log.js';
-import { judgeArrival } from './arrival.js';
 import { Component, type ComponentMedia } from './component.js';
+import { ComponentSet } from './component-set.js';
 import { Journal } from './journal.js';
 import { MirrorFlush } from './mirror-flush.js';
 import { MirrorReads } from './mirror-reads.js';
 import { type Failure, MirrorWrite } from './mirror-write.js';
 import { RangeLocks } from './range-locks.js';
 import type { Arrival, MirrorOptions } from './mirror-options.js';
-import { Resync, type ResyncProgress } from './resync.js';
+import type { ResyncProgress } from './resync.js';
+import { type ArrivalOutcome, Returns } from './returns.js';
 
 export type { Arrival, MirrorEvents, MirrorOptions } from './mirror-options.js';
 
@@ -24,17 +25,13 @@ export class Mirror implements BlockDevice {
   readonly name: string;
   readonly mediaSizeBytes: number;
   readonly sectorSizeBytes: number;
-  readonly components: readonly Component[];
   readonly locks = new RangeLocks();
   readonly log: ActivityLog;
   readonly journal: Journal;
-  /** Those that take writes, those that do not, those to read from: kept when states change, for the data path. */
-  targets: readonly Component[] = [];
-  absent: readonly Component[] = [];
-  #active: readonly Component[] = [];
+  readonly #set: ComponentSet;
   readonly #flush: MirrorFlush;
   readonly #reads: MirrorReads;
-  readonly #resyncs = new Map<Component, Resync>();
+  readonly #returns: Returns;
   #writes = 0;
   #lastWriteMs = 0;
   #tick: Timer | null = null;
@@ -46,16 +43,17 @@ export class Mirror implements BlockDevice {
     this.name = `mirror/${options.name}`;
     this.mediaSizeBytes = mediaSizeBytes;
     this.sectorSizeBytes = options.sectorSizeBytes;
-    this.components = [...options.components]
-      .sort((one, other) => other.priority - one.priority)
-      .map((identity) => new Component(identity, mediaSizeBytes, clock));
+    this.#set = new ComponentSet(
+      options.components.map((identity) => new Component(identity, mediaSizeBytes, clock)),
+    );
     this.#flush = new MirrorFlush(this);
+    this.#returns = new Returns(this);
     this.#reads = new MirrorReads({
       name: this.name,
       algorithm: options.balance,
       sliceBytes: options.sliceBytes,
       sectorSizeBytes: options.sectorSizeBytes,
-      components: this.components,
+      components: this.#set,
       locks: this.locks,
       drop: (component, error) => {
         this.drop(component, error);
@@ -64,7 +62,7 @@ export class Mirror implements BlockDevice {
     });
     this.journal = new Journal(
       {
-        components: this.components,
+        components: this.#set,
         mediaSizeBytes,
         random,
         failed: (component, error) => {
@@ -96,8 +94,21 @@ export class Mirror implements BlockDevice {
     };
   }
 
+  /** All of them, highest priority first. */
+  get components(): readonly Component[] {
+    return this.#set.all;
+  }
+
+  get targets(): readonly Component[] {
+    return this.#set.targets;
+  }
+
+  get absent(): readonly Component[] {
+    return this.#set.absent;
+  }
+
   get state(): 'COMPLETE' | 'DEGRADED' {
-    return this.#active.length === this.components.length ? 'COMPLETE' : 'DEGRADED';
+    return this.#set.active.length === this.components.length ? 'COMPLETE' : 'DEGRADED';
   }
 
   get mustWait(): boolean {
@@ -105,7 +116,7 @@ export class Mirror implements BlockDevice {
   }
 
   resyncOf(component: Component): ResyncProgress | null {
-    return this.#resyncs.get(component)?.progress ?? null;
+    return this.#returns.progressOf(component);
   }
 
   start(io: BlockIo): void {
@@ -164,11 +175,10 @@ export class Mirror implements BlockDevice {
    */
   drop(component: Component, error: DeviceError): boolean {
     if (!component.isConnected) return false;
-    if (component.state === 'ACTIVE' && this.#active.length === 1) return false;
-    this.#resyncs.get(component)?.stop(error);
-    this.#resyncs.delete(component);
+    if (component.state === 'ACTIVE' && this.#set.active.length === 1) return false;
+    this.#returns.stop(component, error);
     const media = component.lose(error);
-    this.#statesChanged();
+    this.statesChanged();
     this.options.events.changed('disconnected', component, error.message);
     this.journal
       .recordLoss()
@@ -177,102 +187,35 @@ export class Mirror implements BlockDevice {
     return true;
   }
 
+  // What the return of a component needs. See ReturnHost.
+
+  get writesUnderWay(): number {
+    return this.#writes;
+  }
+
+  startRead(io: BlockIo): void {
+    this.#reads.start(io);
+  }
+
+  statesChanged(): void {
+    this.#set.statesChanged();
+    this.#reads.statesChanged();
+  }
+
   /** A component has come, or come back. Resolves when it is ACTIVE, or its resync has begun, or it was refused. */
-  async arrive(
-    component: Component,
-    arrival: Arrival,
-  ): Promise<'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'split brain' | 'foreign'> {
-    const { uuid, slot } = component.identity;
-    const verdict = judgeArrival(arrival.superblock, {
-      mirrorUuid: this.options.uuid,
-      componentUuid: uuid,
-      slot,
-      journal: this.journal.state,
-      isFull: component.isFull,
-      isTouched: arrival.isTouched,
-    });
-    if (verdict === 'split brain' || verdict === 'foreign') {
-      component.trouble = verdict;
-      this.options.events.changed(verdict, component, null);
-      await arrival.media.close();
-      return verdict;
-    }
-    if (verdict === 'full') {
-      component.isFull = true;
-      component.missing.markAll();
-    }
-    component.attach(arrival.media, 'attachedStale');
-    this.options.events.changed('stale', component, null);
-    if (!this.options.isAutosync) return 'STALE';
-    await this.startResync(component);
-    return component.state === 'SYNCHRONIZING' ? 'SYNCHRONIZING' : 'STALE';
+  arrive(component: Component, arrival: Arrival): Promise<ArrivalOutcome> {
+    return this.#returns.arrive(component, arrival);
   }
 
   /** For a STALE component. */
-  async startResync(component: Component): Promise<void> {
-    component.move('resyncStarted');
-    this.#statesChanged();
-    try {
-      await this.journal.beginResync(component, this.log.extents());
-    } catch (error) {
-      this.drop(component, error as DeviceError);
-      return;
-    }
-    if (!component.takesWrites) return;
-    this.options.events.changed('rebuilding', component, null);
-    const resync = new Resync({
-      target: component,
-      mediaSizeBytes: this.mediaSizeBytes,
-      locks: this.locks,
-      clock: this.options.clock,
-      read: (io) => this.#reads.start(io),
-      foreground: () => this.#writes,
-      rateBytesPerSecond: this.options.resyncBytesPerSecond,
-      ended: (error) => {
-        this.#resyncEnded(component, error).catch((failure: unknown) =>
-          this.drop(component, failure as DeviceError),
-        );
-      },
-    });
-    this.#resyncs.set(component, resync);
-    resync.start();
-  }
-
-  async #resyncEnded(component: Component, error: DeviceError | null): Promise<void> {
-    this.#resyncs.delete(component);
-    if (component.state !== 'SYNCHRONIZING') return;
-    if (error !== null) {
-      this.drop(component, error);
-      return;
-    }
-    try {
-      await this.journal.endResync(component);
-    } catch (failure) {
-      this.drop(component, failure as DeviceError);
-      return;
-    }
-    if (!component.takesWrites) return;
-    if (component.missing.countMarked > 0) {
-      this.drop(
-        component,
-        new DeviceError(
-          'DEVICE_IO',
-          'EIO',
-          `${component.name} was written while its resync ended; it starts again`,
-        ),
-      );
-      return;
-    }
-    component.isFull = false;
-    component.move('resyncFinished');
-    this.#statesChanged();
-    this.options.events.changed('rebuilt', component, null);
+  startResync(component: Component): Promise<void> {
+    return this.#returns.startResync(component);
   }
 
   /** Components that are in step, before the first request. */
   attachActive(component: Component, media: ComponentMedia): void {
     component.attach(media, 'attachedCurrent');
-    this.#statesChanged();
+    this.statesChanged();
   }
 
   /** Ends cleanly: what is under way is finished and flushed, log and labels are clean. Safe to call twice. */
@@ -282,7 +225,7 @@ export class Mirror implements BlockDevice {
     this.#isClosed = true;
     this.#tick?.cancel();
     const ending = new DeviceError('DEVICE_CLOSED', 'ENXIO', `${this.name} is stopped`);
-    for (const resync of this.#resyncs.values()) resync.stop(ending);
+    this.#returns.stopAll(ending);
     await this.log.empty();
     await this.journal.writeAll();
     await Promise.all(
@@ -290,13 +233,6 @@ export class Mirror implements BlockDevice {
         .filter((component) => component.isConnected)
         .map((component) => component.lose(ending).close()),
     );
-  }
-
-  #statesChanged(): void {
-    this.targets = this.components.filter((component) => component.takesWrites);
-    this.absent = this.components.filter((component) => !component.takesWrites);
-    this.#active = this.components.filter((component) => component.state === 'ACTIVE');
-    this.#reads.statesChanged();
   }
 
   #arm(): void {

@@ -1,0 +1,132 @@
+import { DeviceError, type BlockIo } from '../device/block-device.js';
+import type { ActivityLog } from './activity-log.js';
+import { judgeArrival } from './arrival.js';
+import type { Component } from './component.js';
+import type { Journal } from './journal.js';
+import type { Arrival, MirrorOptions } from './mirror-options.js';
+import type { RangeLocks } from './range-locks.js';
+import { Resync, type ResyncProgress } from './resync.js';
+
+/** What became of a component that came. */
+export type ArrivalOutcome = 'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'split brain' | 'foreign';
+
+/** What the return of a component needs of its mirror. */
+export interface ReturnHost {
+  readonly options: MirrorOptions;
+  readonly journal: Journal;
+  readonly log: ActivityLog;
+  readonly locks: RangeLocks;
+  /** Callers' writes under way. */
+  readonly writesUnderWay: number;
+  startRead(io: BlockIo): void;
+  statesChanged(): void;
+  drop(component: Component, error: DeviceError): boolean;
+}
+
+/** The way back of a component that was not there, or is not in step: from its arrival over its resync to ACTIVE. */
+export class Returns {
+  readonly #resyncs = new Map<Component, Resync>();
+
+  constructor(private readonly host: ReturnHost) {}
+
+  progressOf(component: Component): ResyncProgress | null {
+    return this.#resyncs.get(component)?.progress ?? null;
+  }
+
+  /** See Mirror.arrive(). */
+  async arrive(component: Component, arrival: Arrival): Promise<ArrivalOutcome> {
+    const { options, journal } = this.host;
+    const { uuid, slot } = component.identity;
+    const verdict = judgeArrival(arrival.superblock, {
+      mirrorUuid: options.uuid,
+      componentUuid: uuid,
+      slot,
+      journal: journal.state,
+      isFull: component.isFull,
+      isTouched: arrival.isTouched,
+    });
+    if (verdict === 'split brain' || verdict === 'foreign') {
+      component.trouble = verdict;
+      options.events.changed(verdict, component, null);
+      await arrival.media.close();
+      return verdict;
+    }
+    if (verdict === 'full') {
+      component.isFull = true;
+      component.missing.markAll();
+    }
+    component.attach(arrival.media, 'attachedStale');
+    options.events.changed('stale', component, null);
+    if (!options.isAutosync) return 'STALE';
+    await this.startResync(component);
+    return component.state === 'SYNCHRONIZING' ? 'SYNCHRONIZING' : 'STALE';
+  }
+
+  /** For a STALE component. */
+  async startResync(component: Component): Promise<void> {
+    const { host } = this;
+    const { options } = host;
+    component.move('resyncStarted');
+    host.statesChanged();
+    try {
+      await host.journal.beginResync(component, host.log.extents());
+    } catch (error) {
+      host.drop(component, error as DeviceError);
+      return;
+    }
+    if (!component.takesWrites) return;
+    options.events.changed('rebuilding', component, null);
+    const resync = new Resync({
+      target: component,
+      mediaSizeBytes: options.mediaSizeBytes,
+      locks: host.locks,
+      clock: options.clock,
+      read: (io) => host.startRead(io),
+      foreground: () => host.writesUnderWay,
+      rateBytesPerSecond: options.resyncBytesPerSecond,
+      ended: (error) => {
+        this.#ended(component, error).catch((failure: unknown) =>
+          host.drop(component, failure as DeviceError),
+        );
+      },
+    });
+    this.#resyncs.set(component, resync);
+    resync.start();
+  }
+
+  /** The component is about to be lost. */
+  stop(component: Component, error: DeviceError): void {
+    this.#resyncs.get(component)?.stop(error);
+    this.#resyncs.delete(component);
+  }
+
+  stopAll(error: DeviceError): void {
+    for (const resync of this.#resyncs.values()) resync.stop(error);
+  }
+
+  async #ended(component: Component, error: DeviceError | null): Promise<void> {
+    const { host } = this;
+    this.#resyncs.delete(component);
+    if (component.state !== 'SYNCHRONIZING') return;
+    if (error !== null) {
+      host.drop(component, error);
+      return;
+    }
+    try {
+      await host.journal.endResync(component);
+    } catch (failure) {
+      host.drop(component, failure as DeviceError);
+      return;
+    }
+    if (!component.takesWrites) return;
+    if (component.missing.countMarked > 0) {
+      const message = `${component.name} was written while its resync ended; it starts again`;
+      host.drop(component, new DeviceError('DEVICE_IO', 'EIO', message));
+      return;
+    }
+    component.isFull = false;
+    component.move('resyncFinished');
+    host.statesChanged();
+    host.options.events.changed('rebuilt', component, null);
+  }
+}
