@@ -61,8 +61,15 @@ async function runOwn(work: Work, server: Server, image: string, seconds: number
 }
 
 /** Its standard output. Throws with what it said if it failed. */
-export async function run(program: string, words: readonly string[]): Promise<string> {
-  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+export async function run(
+  program: string,
+  words: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const child = spawn(program, words, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   let output = '';
   let complaint = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));

@@ -2,56 +2,19 @@
  * Our NBD server beside nbdkit's file plugin, both over one page-cached image on Unix sockets, with fio as the load. Each
  * round measures all of them in turn; medians and their ratio count.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { FIO_WORKS, runFio } from './fio.js';
 import { makeImage } from './image.js';
 import { median } from './report.js';
 import { renderTable } from './table.js';
+import { startTarget, type Target } from './target.js';
 
 const USAGE = `usage: npm run bench:nbd -- [--seconds N (2)] [--rounds N (5)] [--image-mib N (256)] [--dir DIRECTORY]
   Needs fio and nbdkit. A memory file system as DIRECTORY keeps write-back out of the numbers.
 `;
-const START_MS = 10_000;
-
-interface Target {
-  readonly name: string;
-  readonly uri: string;
-  readonly child: ChildProcess;
-}
-
-async function startTarget(
-  name: string,
-  program: string,
-  words: readonly string[],
-  socket: string,
-): Promise<Target> {
-  const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'] });
-  const failure: { reason: string | null } = { reason: null };
-  child.once('error', (error) => (failure.reason = error.message));
-  const endMs = performance.now() + START_MS;
-  while (!existsSync(socket)) {
-    if (failure.reason !== null || child.exitCode !== null || performance.now() > endMs) {
-      child.kill();
-      throw new Error(`${name} does not start: ${failure.reason ?? 'it made no socket'}`);
-    }
-    await delay(50);
-  }
-  return { name, uri: `nbd+unix:///?socket=${socket}`, child };
-}
-
-async function stopTarget({ child }: Target): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exit;
-}
-
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
@@ -76,14 +39,16 @@ async function main(): Promise<void> {
     const serve = join(import.meta.dirname, 'nbd-serve.js');
     for (const kind of ['sync', 'pool'] as const) {
       const words = [serve, kind, image, socketOf(kind)];
-      targets.push(await startTarget(`ours, ${kind}`, process.execPath, words, socketOf(kind)));
+      const program = process.execPath;
+      targets.push(await startTarget({ name: `ours, ${kind}`, program, words, socket: socketOf(kind) }));
     }
     const words = ['-f', '-U', socketOf('nbdkit'), 'file', image];
-    targets.push(await startTarget('nbdkit file', 'nbdkit', words, socketOf('nbdkit')));
+    const socket = socketOf('nbdkit');
+    targets.push(await startTarget({ name: 'nbdkit file', program: 'nbdkit', words, socket }));
     const options = { imageMiB: Number(imageMiB), seconds: Number(seconds), scratch };
     process.stdout.write(`\n${await measure(targets, Number(rounds), options)}\n`);
   } finally {
-    await Promise.all(targets.map(stopTarget));
+    await Promise.all(targets.map((target) => target.stop()));
     rmSync(scratch, { recursive: true, force: true });
   }
 }

@@ -31,8 +31,9 @@ export async function startOurs(
   images: readonly string[],
   extra: readonly string[],
   scratch: string,
+  givenPort = 0,
 ): Promise<Server> {
-  const port = await freePort();
+  const port = givenPort === 0 ? await freePort() : givenPort;
   const [program, words] = ownCommand(['serve', '-a', '127.0.0.1', '-p', String(port), ...extra, ...images]);
   return await startForeground('ours', program, words, port, scratch);
 }
