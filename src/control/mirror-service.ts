@@ -21,6 +21,8 @@ export interface MirrorServiceOptions {
   readonly degraded: boolean;
   /** Null for what the label says. */
   readonly balance: BalanceAlgorithm | null;
+  /** Null for what the label says. */
+  readonly sliceBytes: number | null;
   /** A component that is silent for this long is dropped. */
   readonly timeoutMs: number;
   readonly isAutosync: boolean;
@@ -82,10 +84,12 @@ export class MirrorService implements RunningMirror {
         service?.changed(what, component);
       },
     };
-    const { balance, degraded, clock, random, timeoutMs, isAutosync, resyncBytesPerSecond } = options;
+    const { balance, sliceBytes, degraded, clock, random, timeoutMs, isAutosync, resyncBytesPerSecond } =
+      options;
     const assembled = await assemble({
       ...{ name, providers, degraded, clock, random, events, timeoutMs, isAutosync, resyncBytesPerSecond },
       ...(balance === null ? {} : { balance }),
+      ...(sliceBytes === null ? {} : { sliceBytes }),
       idleMs: IDLE_CLEAN_MS,
       extentsMax: EXTENTS_MAX,
     });

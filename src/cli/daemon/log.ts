@@ -53,12 +53,17 @@ const GGATED_LEVELS = {
   fatal: 'error',
 } as const satisfies Record<SpokenLevel, GgatedLevel>;
 
-/** A log that gives each event to `write` as one line of printable text: the message, then the fields as `key=value`. */
-export function createLineLog(write: (level: GgatedLevel, text: string) => void): DaemonLog {
+/** A log that gives each event from `least` on to `write` as one line of printable text: the message, then the fields as `key=value`. */
+export function createLineLog(
+  write: (level: GgatedLevel, text: string) => void,
+  least: LogLevel = 'debug',
+): DaemonLog {
   const call =
     (level: SpokenLevel): LogCall =>
-    (fields, message) =>
-      write(GGATED_LEVELS[level], renderLine(fields, message));
+    (fields, message) => {
+      if (LOG_LEVELS.indexOf(level) >= LOG_LEVELS.indexOf(least))
+        write(GGATED_LEVELS[level], renderLine(fields, message));
+    };
   return {
     debug: call('debug'),
     info: call('info'),

@@ -14,9 +14,7 @@ try {
   const settings = (await waitForTask()) as MirrorSettings;
   process.title = `ggmirror ${settings.name}`;
   const syslog = new Syslog(`ggmirror[${process.pid}]`, systemClock);
-  const log = createLineLog((level, text) => {
-    if (level !== 'debug') syslog.write(level, text);
-  });
+  const log = createLineLog((level, text) => syslog.write(level, text), settings.logLevel);
   const isInOrder = await runMirror(settings, {
     log,
     clock: systemClock,

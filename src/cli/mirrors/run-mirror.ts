@@ -52,7 +52,7 @@ async function startService(
   settings: MirrorSettings,
   { log, clock }: { readonly log: DaemonLog; readonly clock: Clock },
 ): Promise<MirrorService> {
-  const { name, timeoutMs, runDirectory, nbdPath, remoteTls, providers, ...rest } = settings;
+  const { name, timeoutMs, runDirectory, nbdPath, remoteTls, components, ...rest } = settings;
   const paths = mirrorPaths(runDirectory, name);
   const tls = tlsOf(remoteTls);
   try {
@@ -60,7 +60,7 @@ async function startService(
       ...rest,
       name,
       timeoutMs,
-      providers: providers.map((text) => providerOpener(text, { timeoutMs, tls, clock })),
+      providers: components.map(({ provider }) => providerOpener(provider, { timeoutMs, tls, clock })),
       controlPath: paths.control,
       nbdPath: nbdPath ?? paths.nbd,
       pid: process.pid,

@@ -1,12 +1,20 @@
 import type { BalanceAlgorithm } from '../../mirror/balance.js';
+import type { LogLevel } from '../daemon/log.js';
 
-/** Everything that a command line can say about a running mirror. Paths are absolute: a daemon lives in `/`. */
+/** A component, as the administrator describes it. */
+export interface ComponentSettings {
+  /** An absolute path or a ggate URI. */
+  readonly provider: string;
+}
+
+/** Everything that a command line or the configuration file can say about a running mirror. Paths are absolute: a daemon lives in `/`. */
 export interface MirrorSettings {
   readonly name: string;
-  readonly providers: readonly string[];
+  readonly components: readonly ComponentSettings[];
   readonly degraded: boolean;
-  /** Null for what the label says. */
+  /** Null for what the label says, as for the slice. */
   readonly balance: BalanceAlgorithm | null;
+  readonly sliceBytes: number | null;
   readonly timeoutMs: number;
   readonly isAutosync: boolean;
   /** 0 for as fast as it goes. */
@@ -18,4 +26,5 @@ export interface MirrorSettings {
   readonly nbdTcp: { readonly host: string; readonly port: number } | null;
   /** For components that are ggates:// exports; PEM files. */
   readonly remoteTls: { readonly tlsCa?: string; readonly tlsCert?: string; readonly tlsKey?: string };
+  readonly logLevel: LogLevel;
 }
