@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { slice } from '../../src/device/wrappers/slice.js';
-import { flush, pattern, readBytes, start, writeBytes } from '../support/device-requests.js';
+import { checksumRegions } from '../../src/protocol/crc32c.js';
+import { checksumsOf, flush, pattern, readBytes, start, writeBytes } from '../support/device-requests.js';
 import { FaultDevice } from '../support/fault-device.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { RecorderDevice } from '../support/recorder-device.js';
@@ -20,9 +21,26 @@ describe('a slice', () => {
     { what: 'its regions are those of the parent', offsetBytes: 65_536, lengthBytes: 131_072, can: true },
     { what: 'it ends with the parent', offsetBytes: 65_536, lengthBytes: 1_000_448 - 65_536, can: true },
     { what: 'it starts inside a region', offsetBytes: 512, lengthBytes: 131_072, can: false },
-    { what: 'it ends inside a region', offsetBytes: 0, lengthBytes: 66_048, can: false },
+    { what: 'it ends inside a region', offsetBytes: 0, lengthBytes: 66_048, can: true },
   ])('can sum regions: $can when $what', ({ can, ...range }) => {
     expect(slice(new MemoryDevice({ mediaSizeBytes: 1_000_448 }), range).can.checksum).toBe(can);
+  });
+
+  test.each([
+    { what: 'whole regions and the last one', offsetBytes: 65_536, lengthBytes: 65_536 + 4096 },
+    { what: 'the last one alone', offsetBytes: 131_072, lengthBytes: 4096 },
+    { what: 'whole regions', offsetBytes: 0, lengthBytes: 131_072 },
+  ])('that ends inside a region of its parent sums only what it has: $what', async (range) => {
+    const memory = new MemoryDevice();
+    pattern(memory.mediaSizeBytes, 3).copy(memory.data);
+    const part = slice(memory, { offsetBytes: 0, lengthBytes: 131_072 + 4096 });
+    const expected = Buffer.alloc(4 * Math.ceil(range.lengthBytes / 65_536));
+    checksumRegions(
+      memory.data.subarray(range.offsetBytes, range.offsetBytes + range.lengthBytes),
+      expected,
+      0,
+    );
+    expect(await checksumsOf(part, range)).toEqual(expected);
   });
 
   test.each([

@@ -1,3 +1,4 @@
+import { checksumRegions } from '../../protocol/crc32c.js';
 import { assert } from '../../protocol/errors.js';
 import { REGION_SIZE_BYTES, isAligned, isInside, type ByteRange } from '../../protocol/geometry.js';
 import {
@@ -17,7 +18,8 @@ export interface SliceOptions {
 
 /**
  * A part of another device as a device of its own. `range` is in whole sectors of the parent. The slice can do what the
- * parent can; checksums only where its regions are regions of the parent.
+ * parent can; checksums only where its regions are regions of the parent. If it ends inside of one, the last checksum is
+ * reckoned here, from what is read.
  */
 export function slice(parent: BlockDevice, range: ByteRange, options: SliceOptions = {}): BlockDevice {
   assert(isInside(range, parent.mediaSizeBytes), `${parent.name}: a slice outside the device`);
@@ -32,6 +34,8 @@ class SliceDevice implements BlockDevice {
   readonly can: Capabilities;
   readonly #offsetBytes: number;
   readonly #closesParent: boolean;
+  /** How much of its last region the slice has, if the parent has more of it; else 0. */
+  readonly #tailBytes: number;
   #inFlight = 0;
   #closing: Promise<void> | null = null;
   #whenIdle: (() => void) | null = null;
@@ -47,9 +51,11 @@ class SliceDevice implements BlockDevice {
     this.sectorSizeBytes = parent.sectorSizeBytes;
     this.#offsetBytes = range.offsetBytes;
     this.#closesParent = options.closesParent ?? true;
-    const endsWithRegion = endBytes % REGION_SIZE_BYTES === 0 || endBytes === parent.mediaSizeBytes;
-    const hasRegions = range.offsetBytes % REGION_SIZE_BYTES === 0 && endsWithRegion;
-    this.can = { ...parent.can, checksum: parent.can.checksum && hasRegions };
+    const { checksum, read } = parent.can;
+    const hasWholeEnd = endBytes % REGION_SIZE_BYTES === 0 || endBytes === parent.mediaSizeBytes;
+    this.#tailBytes = hasWholeEnd ? 0 : endBytes % REGION_SIZE_BYTES;
+    const hasRegions = range.offsetBytes % REGION_SIZE_BYTES === 0 && (hasWholeEnd || read);
+    this.can = { ...parent.can, checksum: checksum && hasRegions };
   }
 
   start(io: BlockIo): void {
@@ -59,7 +65,10 @@ class SliceDevice implements BlockDevice {
       return;
     }
     this.#inFlight += 1;
-    this.parent.start(new SlicedIo(io, this.#offsetBytes, this.#finished));
+    const sliced = new SlicedIo(io, this.#offsetBytes, this.#finished);
+    const endsInside = this.#tailBytes > 0 && io.offsetBytes + io.lengthBytes === this.mediaSizeBytes;
+    if (io.op === 'checksum' && endsInside) startWithTail(this.parent, sliced, this.#tailBytes);
+    else this.parent.start(sliced);
   }
 
   close(): Promise<void> {
@@ -102,4 +111,33 @@ class SlicedIo implements BlockIo {
     this.finished();
     this.io.done(error);
   }
+}
+
+/** A checksum whose last region the parent knows only as a part of one of its own. */
+function startWithTail(parent: BlockDevice, io: BlockIo, tailBytes: number): void {
+  const { buffer, bufferAt, offsetBytes } = io;
+  assert(buffer !== null, `${parent.name}: a checksum without a buffer`);
+  const wholeBytes = io.lengthBytes - tailBytes;
+  let waiting = wholeBytes > 0 ? 2 : 1;
+  let failure: DeviceError | null = null;
+  const done = (error: DeviceError | null): void => {
+    failure ??= error;
+    waiting -= 1;
+    if (waiting === 0) io.done(failure);
+  };
+  if (wholeBytes > 0) {
+    parent.start({ op: 'checksum', offsetBytes, lengthBytes: wholeBytes, buffer, bufferAt, done });
+  }
+  const tail = Buffer.allocUnsafe(tailBytes);
+  parent.start({
+    op: 'read',
+    offsetBytes: offsetBytes + wholeBytes,
+    lengthBytes: tailBytes,
+    buffer: tail,
+    bufferAt: 0,
+    done(error) {
+      if (error === null) checksumRegions(tail, buffer, bufferAt + (wholeBytes / REGION_SIZE_BYTES) * 4);
+      done(error);
+    },
+  });
 }
