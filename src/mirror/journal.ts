@@ -121,6 +121,8 @@ export class Journal {
   beginResync(component: Component, extents: readonly number[]): Promise<void> {
     return this.#inTurn(async () => {
       const { store } = component;
+      // What others miss it may not know yet; once it is in step it may be the only one that could.
+      await this.#tellBitmaps(component);
       await this.#writeIdentity(store, component);
       await store.writeLog(extents);
       await store.flush();
@@ -194,6 +196,17 @@ export class Journal {
       }
     }
     await this.#everywhere((store) => store.flush());
+  }
+
+  /** All that the others may miss, to one that was not there when it was written down. */
+  async #tellBitmaps(newcomer: Component): Promise<void> {
+    for (const component of this.options.components.all) {
+      const bitmap = component === newcomer ? null : this.#bitmapOf(component);
+      const pages = bitmap?.markedPages() ?? [];
+      if (bitmap !== null && pages.length > 0) {
+        await newcomer.store.writeBitmap(component.identity.slot, bitmap, pages);
+      }
+    }
   }
 
   /** What `component` may miss, as the others are to remember it; null if that is nothing new. */

@@ -181,6 +181,11 @@ export class RegionBitmap {
     return changed.sort((one, other) => one - other);
   }
 
+  /** Pages that have a bit set, ascending. */
+  markedPages(): number[] {
+    return this.#pages.flatMap((page, index) => (page === null ? [] : [index]));
+  }
+
   /** Counts a page as changed, because what takeChangedPages() gave could not be stored. */
   retakePage(page: number): void {
     assert(page >= 0 && page < this.pageCount, 'region bitmap: a page that is not there');

@@ -25,6 +25,18 @@ describe('a mirror', () => {
     expect(rig.mirror.state).toBe('COMPLETE');
   });
 
+  test('tells a component that comes back what others miss, which may soon have nobody else to ask', async () => {
+    const rig = makeRig({ count: 3 });
+    for (const slot of [1, 2]) rig.mirror.drop(rig.component(slot), lost(`disk${slot}`));
+    await writeBytes(rig.mirror, 8192, block(7));
+    await flush(rig.mirror);
+    await rig.mirror.journal.retire();
+    expect(await rig.arrive(1)).toBe('SYNCHRONIZING');
+    await rig.settle();
+    expect(rig.component(1).state).toBe('ACTIVE');
+    expect([...(disk(rig, 1).store.durable.bitmaps.get(2) ?? [])]).toEqual([0]);
+  });
+
   test('sends no write before its extent is on stable storage as hot, on every component', async () => {
     const rig = makeRig();
     for (const { fault, store } of rig.disks) {
