@@ -42,8 +42,9 @@ export interface JournalOptions {
 export class Journal {
   #state: JournalState;
   #isRunning = false;
-  /** Someone is behind whom the superblocks do not yet call so. */
-  #isLossPending = false;
+  /** Losses so far, and how many of them all superblocks tell of. */
+  #losses = 0;
+  #recordedLosses = 0;
   /** Slots of resync targets that may say on stable storage that they are in step, while the others do not yet. */
   readonly #claiming = new Set<number>();
   #last: Promise<unknown> = Promise.resolve();
@@ -59,9 +60,9 @@ export class Journal {
     return this.#state;
   }
 
-  /** Until recordLoss() is done nothing may be answered: a crash would take a stale component for a good one. */
+  /** Until that is over nothing may be answered: a crash would take a stale component for a good one. */
   get isLossPending(): boolean {
-    return this.#isLossPending;
+    return this.#losses > this.#recordedLosses;
   }
 
   /** The set of hot extents; with the first one the run begins, with none it is clean. */
@@ -92,9 +93,15 @@ export class Journal {
 
   /** A component is behind from now on. Called when it has been dropped; resolves when that is durable. */
   recordLoss(): Promise<void> {
-    this.#isLossPending = true;
+    this.#losses += 1;
+    return this.lossesRecorded();
+  }
+
+  /** Resolves when every loss so far is durable; rejects if that failed, and the next call tries it again. */
+  lossesRecorded(): Promise<void> {
     return this.#inTurn(async () => {
-      if (!this.#isLossPending) return;
+      const losses = this.#losses;
+      if (losses === this.#recordedLosses) return;
       const lostAt = [...this.#state.lostAt];
       let isNew = false;
       for (const component of this.options.components.all) {
@@ -104,16 +111,10 @@ export class Journal {
         lostAt[slot] = this.#state.current;
         isNew = true;
       }
-      this.#isLossPending = false;
-      if (!isNew) return;
-      this.#state = { ...this.#nextGeneration(), lostAt, syncid: this.#state.syncid + 1 };
-      try {
-        await this.#everywhere((store, component) => this.#writeIdentity(store, component));
-        await this.#everywhere((store) => store.flush());
-      } catch (error) {
-        this.#isLossPending = true;
-        throw error;
-      }
+      if (isNew) this.#state = { ...this.#nextGeneration(), lostAt, syncid: this.#state.syncid + 1 };
+      await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+      await this.#everywhere((store) => store.flush());
+      this.#recordedLosses = losses;
     });
   }
 

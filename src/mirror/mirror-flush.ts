@@ -32,6 +32,8 @@ export function flushComponent(component: Component, mediaSizeBytes: number): Pr
 export interface FlushHost {
   readonly targets: readonly Component[];
   readonly mediaSizeBytes: number;
+  /** A loss is not recorded yet; until then nothing is answered. */
+  readonly mustWait: boolean;
   /** Drops the component; it is not the last ACTIVE one. */
   dropAfterFlush(component: Component, error: DeviceError): void;
   /** Resolves when every loss so far is recorded. */
@@ -49,8 +51,19 @@ export class MirrorFlush {
   constructor(private readonly host: FlushHost) {}
 
   start(io: BlockIo): void {
-    this.#waiting.push((error) => io.done(error));
+    this.#waiting.push((error) => {
+      if (error !== null || !this.host.mustWait) io.done(error);
+      else this.#answerWhenRecorded(io);
+    });
     if (!this.#isRunning) this.#next();
+  }
+
+  /** Not for run(): the journal itself waits for that one. */
+  #answerWhenRecorded(io: BlockIo): void {
+    this.host.lossesRecorded().then(
+      () => io.done(null),
+      (error: unknown) => io.done(error as DeviceError),
+    );
   }
 
   /** Rejects if no ACTIVE component could flush. */

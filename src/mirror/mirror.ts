@@ -166,7 +166,7 @@ export class Mirror implements BlockDevice {
   }
 
   lossesRecorded(): Promise<void> {
-    return this.journal.recordLoss();
+    return this.journal.lossesRecorded();
   }
 
   /**

@@ -77,6 +77,30 @@ describe('a mirror', () => {
     expect(isLossWritten).toBe(true);
   });
 
+  test.each(['write', 'flush'] as const)(
+    'answers no %s while the loss of another component is being written down',
+    async (op) => {
+      const rig = makeRig();
+      let proceed: () => void = () => undefined;
+      const gate = new Promise<void>((resolve) => (proceed = resolve));
+      await writeBytes(rig.mirror, 0, block(1));
+      disk(rig, 0).store.before = (step) => (step === 'superblock' ? gate : undefined);
+      rig.mirror.drop(rig.component(1), lost('disk1'));
+      await rig.settle();
+      let isAnswered = false;
+      const range =
+        op === 'write' ? { offsetBytes: 0, lengthBytes: 4096 } : { offsetBytes: 0, lengthBytes: 0 };
+      const answered = start(rig.mirror, op, range, op === 'write' ? block(2) : undefined).then(
+        () => (isAnswered = true),
+      );
+      await rig.settle();
+      expect(isAnswered).toBe(false);
+      proceed();
+      await answered;
+      expect(disk(rig, 0).store.durable.superblock.slots[1]?.lostAt).toBe(FIRST_GENERATION);
+    },
+  );
+
   test('never drops the last component: its errors are the caller’s', async () => {
     const rig = makeRig();
     for (const { fault } of rig.disks) fault.plan = (io) => (io.op === 'write' ? failing() : null);

@@ -16,8 +16,8 @@ export class MemoryMetaStore implements MetaStore {
     bitmaps: ReadonlyMap<number, ReadonlySet<number>>;
   };
   readonly steps: string[] = [];
-  /** Called before each step; what it throws is the step's error. */
-  before: (step: string) => void = () => undefined;
+  /** Called before each step, which waits for it; what it throws is the step's error. */
+  before: (step: string) => void | Promise<void> = () => undefined;
 
   constructor(superblock: Superblock) {
     this.superblock = superblock;
@@ -58,7 +58,7 @@ export class MemoryMetaStore implements MetaStore {
 
   async #step(name: string, run: () => void): Promise<void> {
     await Promise.resolve();
-    this.before(name);
+    await this.before(name);
     this.steps.push(name);
     run();
   }
