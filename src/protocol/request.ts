@@ -1,4 +1,4 @@
-import type { ErrnoName } from './errno.js';
+import { type ErrnoName, toWireErrno } from './errno.js';
 import { FEATURE, type Features } from './capabilities.js';
 import { REGION_SIZE_BYTES, isAligned, isInside } from './geometry.js';
 import { writeU64 } from './integers.js';
@@ -39,6 +39,51 @@ export function decodeHeader(bytes: Buffer, at: number, into: RequestHeader): vo
   into.offsetBytes =
     bytes.readUInt32BE(at + HEADER.offsetAt) * 2 ** 32 + bytes.readUInt32BE(at + HEADER.offsetAt + 4);
   into.lengthBytes = bytes.readUInt32BE(at + HEADER.lengthAt);
+}
+
+/** A header with what an answer echoes: the sequence number and the offset as they came, in halves. */
+export interface EchoedHeader extends RequestHeader {
+  offsetHigh: number;
+  offsetLow: number;
+  seqHigh: number;
+  seqLow: number;
+}
+
+export const createEchoedHeader = (): EchoedHeader => ({
+  command: 0,
+  offsetBytes: 0,
+  lengthBytes: 0,
+  offsetHigh: 0,
+  offsetLow: 0,
+  seqHigh: 0,
+  seqLow: 0,
+});
+
+/** As decodeHeader. */
+export function decodeEchoedHeader(bytes: Buffer, at: number, into: EchoedHeader): void {
+  into.offsetHigh = bytes.readUInt32BE(at + HEADER.offsetAt);
+  into.offsetLow = bytes.readUInt32BE(at + HEADER.offsetAt + 4);
+  into.seqHigh = bytes.readUInt32BE(at + HEADER.seqAt);
+  into.seqLow = bytes.readUInt32BE(at + HEADER.seqAt + 4);
+  into.command = bytes.readUInt8(at);
+  into.offsetBytes = into.offsetHigh * 2 ** 32 + into.offsetLow;
+  into.lengthBytes = bytes.readUInt32BE(at + HEADER.lengthAt);
+}
+
+/** Writes an answer's header: the request's as it came, and our error field, never the peer's. */
+export function encodeAnswerHeader(
+  bytes: Buffer,
+  at: number,
+  request: EchoedHeader,
+  errno: ErrnoName | null,
+): void {
+  bytes.writeUInt8(request.command, at);
+  bytes.writeUInt32BE(request.offsetHigh, at + HEADER.offsetAt);
+  bytes.writeUInt32BE(request.offsetLow, at + HEADER.offsetAt + 4);
+  bytes.writeUInt32BE(request.lengthBytes, at + HEADER.lengthAt);
+  bytes.writeUInt32BE(request.seqHigh, at + HEADER.seqAt);
+  bytes.writeUInt32BE(request.seqLow, at + HEADER.seqAt + 4);
+  bytes.writeUInt16BE(errno === null ? 0 : toWireErrno(errno), at + HEADER.errorAt);
 }
 
 /** Writes a request header. `seq` is a safe integer; the error field is zero. */

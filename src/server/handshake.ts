@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import {
   CAPABILITY_PACKET,
   capabilitiesSize,
@@ -31,7 +31,7 @@ export interface ClientHandshake {
  * Rejects with ProtocolError. After PROTOCOL_FORMAT (an initial packet with a path that can name nothing) the client
  * may be told; after all others, as in ggated, the connection is closed without an answer.
  */
-export async function receiveHandshake(socket: Socket): Promise<ClientHandshake> {
+export async function receiveHandshake(socket: Duplex): Promise<ClientHandshake> {
   const error = decodeVersion(await take(socket, VERSION_PACKET.sizeBytes, 'version packet'));
   // An error field that is not our hello is ignored, as ggated ignores it (transcript hello-error-field).
   const isHello = error === HELLO;
@@ -41,14 +41,14 @@ export async function receiveHandshake(socket: Socket): Promise<ClientHandshake>
   return { initial, hello: isHello ? await receiveCapabilities(socket) : null };
 }
 
-async function receiveCapabilities(socket: Socket): Promise<CapabilityPacket> {
+async function receiveCapabilities(socket: Duplex): Promise<CapabilityPacket> {
   const prefix = await take(socket, CAPABILITY_PACKET.prefixBytes, 'capability packet');
   const restBytes = capabilitiesSize(prefix) - prefix.length;
   return decodeCapabilities(Buffer.concat([prefix, await take(socket, restBytes, 'capability packet')]));
 }
 
 /** The next `sizeBytes` bytes. Rejects with PROTOCOL_UNEXPECTED if the connection ends before them. */
-export function take(socket: Socket, sizeBytes: number, what: string): Promise<Buffer> {
+export function take(socket: Duplex, sizeBytes: number, what: string): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const settle = (bytes: Buffer | null): void => {
       socket.off('readable', attempt).off('end', ended).off('close', ended);

@@ -1,14 +1,16 @@
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../device/clock.js';
 import { ProtocolError } from '../../protocol/errors.js';
+import type { NbdErrnoName } from '../../protocol/nbd-errno.js';
+import type { NbdRequestHeader } from '../../protocol/nbd-request.js';
 import type { QuietLog, ServerLog } from '../server-log.js';
-import { LINGER_MS } from './limits.js';
+import { LINGER_MS } from '../stream/limits.js';
+import { Replies } from '../stream/replies.js';
+import { RequestReader } from '../stream/request-reader.js';
+import { SlabMemory, type SlabPool } from '../stream/slabs.js';
 import type { Negotiated } from './negotiation.js';
-import { Replies } from './replies.js';
-import { RequestReader } from './request-reader.js';
-import { SlabMemory, type SlabPool } from './slabs.js';
 import { termsOf } from './terms.js';
-import { Transmission } from './transmission.js';
+import { NBD_REQUEST_FORMAT, Transmission } from './transmission.js';
 
 export interface ConnectionOptions extends Negotiated {
   /** The connection under `socket`, the same without TLS. */
@@ -32,7 +34,7 @@ export class NbdConnection {
   readonly #startedAtMs: number;
   readonly #memory: SlabMemory;
   readonly #replies: Replies;
-  readonly #reader: RequestReader;
+  readonly #reader: RequestReader<NbdRequestHeader, NbdErrnoName>;
   readonly #transmission: Transmission;
   #isReaderWaiting = false;
   /** Why it ends, once it does. */
@@ -60,7 +62,7 @@ export class NbdConnection {
         disconnected: () => this.#end('the client has disconnected'),
       },
     });
-    this.#reader = new RequestReader(this.#transmission, this.#memory);
+    this.#reader = new RequestReader(NBD_REQUEST_FORMAT, this.#transmission, this.#memory);
   }
 
   start(): void {

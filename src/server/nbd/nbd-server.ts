@@ -9,9 +9,10 @@ import { ListenError, logAcceptErrors } from '../listener.js';
 import { QuietLog, type ServerLog } from '../server-log.js';
 import { certificateNames } from '../tls-options.js';
 import { NbdConnection } from './connection.js';
-import { CLOSE_DRAIN_MS, CONNECTIONS_MAX, FAILURE_LOG_INTERVAL_MS, LINGER_MS } from './limits.js';
+import { LINGER_MS } from '../stream/limits.js';
+import { SlabPool } from '../stream/slabs.js';
+import { CLOSE_DRAIN_MS, CONNECTIONS_MAX, FAILURE_LOG_INTERVAL_MS } from './limits.js';
 import { negotiate, type NbdExports, type Negotiated } from './negotiation.js';
-import { SlabPool } from './slabs.js';
 import { TlsUpgrade } from './tls-upgrade.js';
 import { listenOnUnixSocket } from './unix-socket.js';
 

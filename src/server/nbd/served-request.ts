@@ -1,7 +1,7 @@
 import type { BlockIo, BlockOp, DeviceError } from '../../device/block-device.js';
 import { NBD_COMMAND, NBD_COMMAND_FLAG, hasBit } from '../../protocol/nbd.js';
 import type { NbdRequestHeader } from '../../protocol/nbd-request.js';
-import type { Slab } from './slabs.js';
+import type { Slab } from '../stream/slabs.js';
 
 const OP_OF_COMMAND: Readonly<Record<number, BlockOp>> = {
   [NBD_COMMAND.read]: 'read',

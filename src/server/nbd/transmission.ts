@@ -10,13 +10,30 @@ import {
   nbdReadHeaderBytes,
   type NbdCookie,
 } from '../../protocol/nbd-reply.js';
-import { nbdRefusalOf, type NbdRequestHeader, type NbdTerms } from '../../protocol/nbd-request.js';
-import { PIECE_BYTES, WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from './limits.js';
+import {
+  NBD_REQUEST,
+  decodeNbdRequest,
+  nbdRefusalOf,
+  type NbdRequestHeader,
+  type NbdTerms,
+} from '../../protocol/nbd-request.js';
+import { NBD_COMMAND } from '../../protocol/nbd.js';
+import { WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from '../stream/limits.js';
+import type { Replies } from '../stream/replies.js';
+import type { Payload, RequestFormat, RequestSink } from '../stream/request-reader.js';
+import type { SlabMemory } from '../stream/slabs.js';
+import { PIECE_BYTES } from './limits.js';
 import { startInPieces } from './pieces.js';
-import type { Replies } from './replies.js';
-import type { Payload, RequestSink } from './request-reader.js';
 import { ServedRequest } from './served-request.js';
-import type { SlabMemory } from './slabs.js';
+
+/** A request as NBD has it on the wire. */
+export const NBD_REQUEST_FORMAT: RequestFormat<NbdRequestHeader> = {
+  headerBytes: NBD_REQUEST.sizeBytes,
+  create: () => ({ flags: 0, command: 0, cookieHigh: 0, cookieLow: 0, offsetBytes: 0, lengthBytes: 0 }),
+  decode: decodeNbdRequest,
+  payloadBytes: ({ command, lengthBytes }) => (command === NBD_COMMAND.write ? lengthBytes : 0),
+  isGoodbye: ({ command }) => command === NBD_COMMAND.disconnect,
+};
 
 export interface TransmissionStats {
   requests: number;
@@ -51,7 +68,7 @@ export interface TransmissionOptions {
  *
  * Invariants: `#atDevice` requests are the device's; the window counts those and all answers that are not sent.
  */
-export class Transmission implements RequestSink {
+export class Transmission implements RequestSink<NbdRequestHeader, NbdErrnoName> {
   readonly stats: TransmissionStats = { requests: 0, readBytes: 0, writtenBytes: 0, errors: 0 };
   #windowRequests = 0;
   #windowBytes = 0;

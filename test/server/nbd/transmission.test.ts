@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { NBD_COMMAND } from '../../../src/protocol/nbd.js';
-import { WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from '../../../src/server/nbd/limits.js';
+import { WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from '../../../src/server/stream/limits.js';
 import { pattern } from '../../support/device-requests.js';
 import { FaultDevice } from '../../support/fault-device.js';
 import { MemoryDevice } from '../../support/memory-device.js';

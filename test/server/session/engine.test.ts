@@ -5,6 +5,7 @@ import { COMMAND, HEADER, REQUEST_BYTES_MAX, type SessionTerms } from '../../../
 import { type EndReason, Engine } from '../../../src/server/session/engine.js';
 import { PHASE, SessionMemory } from '../../../src/server/session/memory.js';
 import { MemorySyncDevice } from '../../support/memory-sync-device.js';
+import { refusals } from '../../support/refusals.js';
 import { type Reply, replies, request } from '../../support/requests.js';
 import { ScriptedWire } from '../../support/scripted-wire.js';
 
@@ -106,38 +107,17 @@ describe('the engine', () => {
     expect(sends).toBe(1);
   });
 
-  test.each([
-    { what: 'a length over the limit', command: 0, offset: 0, length: REQUEST_BYTES_MAX + 512, errno: 22 },
-    { what: 'a length that is no multiple of the sector', command: 0, offset: 0, length: 100, errno: 22 },
-    { what: 'an offset that is no multiple of the sector', command: 0, offset: 1, length: 512, errno: 22 },
-    { what: 'the sector behind the end', command: 0, offset: MEDIA_BYTES, length: 512, errno: 22 },
-    { what: 'a range across the end', command: 0, offset: MEDIA_BYTES - 512, length: 1024, errno: 22 },
-    {
-      what: 'an offset whose end wraps',
-      command: 0,
-      offset: Number.MAX_SAFE_INTEGER - 511,
-      length: 512,
-      errno: 22,
+  test.each(refusals(MEDIA_BYTES))(
+    'refuses $what with errno $errno and goes on',
+    ({ command, offset, length, errno }) => {
+      const { answers, refused, reason } = serve(
+        Buffer.concat([request(command, offset, length, 1), request(COMMAND.read, 0, 512, 2)]),
+      );
+      expect(answers.map((answer) => answer.errorNumber)).toEqual([errno, 0]);
+      expect(refused).toHaveLength(1);
+      expect(reason).toBe('detached');
     },
-    { what: 'an unknown command', command: 2, offset: 0, length: 0, errno: 45 },
-    { what: 'an unknown command with a length', command: 200, offset: 0, length: 4096, errno: 45 },
-    { what: 'a command of ours without a hello', command: COMMAND.trim, offset: 0, length: 4096, errno: 45 },
-    {
-      what: 'a zero-length read behind the end',
-      command: 0,
-      offset: MEDIA_BYTES + 512,
-      length: 0,
-      errno: 22,
-    },
-    { what: 'a flush with a length', command: COMMAND.flush, offset: 0, length: 512, errno: 22 },
-  ])('refuses $what with errno $errno and goes on', ({ command, offset, length, errno }) => {
-    const { answers, refused, reason } = serve(
-      Buffer.concat([request(command, offset, length, 1), request(COMMAND.read, 0, 512, 2)]),
-    );
-    expect(answers.map((answer) => answer.errorNumber)).toEqual([errno, 0]);
-    expect(refused).toHaveLength(1);
-    expect(reason).toBe('detached');
-  });
+  );
 
   test('refuses an offset with all bits set', () => {
     const header = request(COMMAND.read, 0, 512, 1);

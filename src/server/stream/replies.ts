@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { AnswerStream } from './byte-stream.js';
 import { SEND_BYTES } from './limits.js';
 import type { Slab, SlabMemory } from './slabs.js';
 
@@ -18,7 +18,7 @@ export type AnswersSent = (count: number, requestBytes: number) => void;
 
 /**
  * Gathers the answers of one connection and sends them with as few system calls as possible. The order of answers is
- * free in NBD. While the client takes no more, answers pile up here; the connection's window bounds them.
+ * free in NBD and ggate. While the client takes no more, answers pile up here; the connection's window bounds them.
  *
  * Invariant: `#flying` is not empty exactly while the socket has bytes of ours that the kernel has not taken.
  */
@@ -30,7 +30,7 @@ export class Replies {
   #isClosed = false;
 
   constructor(
-    private readonly socket: Socket,
+    private readonly stream: AnswerStream,
     private readonly memory: SlabMemory,
     private readonly sent: AnswersSent,
   ) {}
@@ -69,20 +69,20 @@ export class Replies {
       this.#giveBack(segments);
       return;
     }
-    const { socket } = this;
+    const { stream } = this;
     this.#unconfirmedWrites += 1;
     const last = segments.length - 1;
-    if (last > 0) socket.cork();
+    if (last > 0) stream.cork();
     for (let index = 0; index <= last; index++) {
       const segment = segments[index];
       if (segment === undefined) continue;
       const bytes = segment.slab.bytes.subarray(segment.startAt, segment.endAt);
-      if (index === last) socket.write(bytes, this.#confirmed);
-      else socket.write(bytes);
+      if (index === last) stream.write(bytes, this.#confirmed);
+      else stream.write(bytes);
     }
-    if (last > 0) socket.uncork();
+    if (last > 0) stream.uncork();
     // Mostly the kernel takes everything at once; then there is nothing to wait for.
-    if (socket.writableLength === 0) this.#giveBack(segments);
+    if (stream.writableLength === 0) this.#giveBack(segments);
     else this.#flying = segments;
   }
 

@@ -1,6 +1,3 @@
-import { NBD_COMMAND } from '../../protocol/nbd.js';
-import type { NbdErrnoName } from '../../protocol/nbd-errno.js';
-import { NBD_REQUEST, decodeNbdRequest, type NbdRequestHeader } from '../../protocol/nbd-request.js';
 import type { Slab, SlabMemory } from './slabs.js';
 
 /** Where the payload of a WRITE lies. */
@@ -12,16 +9,29 @@ export interface Payload {
   readonly slab: Slab | null;
 }
 
+/** How a protocol's requests look: a header of fixed size, then what some of them carry. */
+export interface RequestFormat<Header> {
+  readonly headerBytes: number;
+  /** A header to be filled again and again. */
+  create(): Header;
+  /** May throw ProtocolError: nothing that follows can be understood. */
+  decode(bytes: Buffer, at: number, into: Header): void;
+  /** What follows the header, also when the request is refused. */
+  payloadBytes(header: Header): number;
+  /** Whether the client says goodbye with it, and gets no answer. */
+  isGoodbye(header: Header): boolean;
+}
+
 /** What becomes of requests. Headers are reused: what is needed of them must be taken at once. */
-export interface RequestSink {
+export interface RequestSink<Header, Errno> {
   /** No further request can be taken now. */
   readonly isFull: boolean;
   /** Why a request can't be served. Asked when its header has come. */
-  refusalOf(header: NbdRequestHeader): NbdErrnoName | null;
+  refusalOf(header: Header): Errno | null;
   /** A request that has come whole. */
-  take(header: NbdRequestHeader, payload: Payload | null): void;
+  take(header: Header, payload: Payload | null): void;
   /** One that can't be served, now that it has come whole. */
-  refuse(header: NbdRequestHeader, errno: NbdErrnoName): void;
+  refuse(header: Header, errno: Errno): void;
   /** The client says goodbye. Nothing is read after that. */
   disconnect(): void;
 }
@@ -31,32 +41,29 @@ export interface RequestSink {
  * several is put together once. A request is passed on when its last byte has come, so that of one that is cut short
  * nothing reaches the device.
  */
-export class RequestReader {
+export class RequestReader<Header, Errno> {
   /** What is left of the last delivery. */
   #chunk: Buffer = Buffer.alloc(0);
   #at = 0;
   /** The first bytes of a header whose rest has not come yet. */
-  readonly #headerBytes = Buffer.alloc(NBD_REQUEST.sizeBytes);
+  readonly #headerBytes: Buffer;
   #headerHave = 0;
   /** Reused; while a payload is awaited it is that of the request. */
-  readonly #header: NbdRequestHeader = {
-    flags: 0,
-    command: 0,
-    cookieHigh: 0,
-    cookieLow: 0,
-    offsetBytes: 0,
-    lengthBytes: 0,
-  };
+  readonly #header: Header;
   #slab: Slab | null = null;
   #slabAt = 0;
   #missingBytes = 0;
-  #refusal: NbdErrnoName | null = null;
+  #refusal: Errno | null = null;
   #hasEnded = false;
 
   constructor(
-    private readonly sink: RequestSink,
+    private readonly format: RequestFormat<Header>,
+    private readonly sink: RequestSink<Header, Errno>,
     private readonly memory: SlabMemory,
-  ) {}
+  ) {
+    this.#headerBytes = Buffer.alloc(format.headerBytes);
+    this.#header = format.create();
+  }
 
   /** Whether all that came was whole requests. */
   get isBetweenRequests(): boolean {
@@ -65,7 +72,7 @@ export class RequestReader {
 
   /**
    * Takes what the socket delivered, which is the reader's from now on. Returns false if a part of it has to wait for
-   * resume(), since the sink is full. Throws ProtocolError PROTOCOL_MAGIC; nothing may be pushed after that.
+   * resume(), since the sink is full. Throws what the format throws; nothing may be pushed after that.
    */
   push(chunk: Buffer): boolean {
     this.#chunk = chunk;
@@ -95,9 +102,9 @@ export class RequestReader {
   /** False if it has not come whole. */
   #takeHeader(): boolean {
     const availableBytes = this.#chunk.length - this.#at;
-    const wantedBytes = NBD_REQUEST.sizeBytes - this.#headerHave;
+    const wantedBytes = this.format.headerBytes - this.#headerHave;
     if (this.#headerHave === 0 && availableBytes >= wantedBytes) {
-      decodeNbdRequest(this.#chunk, this.#at, this.#header);
+      this.format.decode(this.#chunk, this.#at, this.#header);
       this.#at += wantedBytes;
       return true;
     }
@@ -105,21 +112,21 @@ export class RequestReader {
     this.#chunk.copy(this.#headerBytes, this.#headerHave, this.#at, this.#at + stepBytes);
     this.#at += stepBytes;
     this.#headerHave += stepBytes;
-    if (this.#headerHave < NBD_REQUEST.sizeBytes) return false;
+    if (this.#headerHave < this.format.headerBytes) return false;
     this.#headerHave = 0;
-    decodeNbdRequest(this.#headerBytes, 0, this.#header);
+    this.format.decode(this.#headerBytes, 0, this.#header);
     return true;
   }
 
   #begin(): void {
     const header = this.#header;
-    if (header.command === NBD_COMMAND.disconnect) {
+    if (this.format.isGoodbye(header)) {
       this.#hasEnded = true;
       this.sink.disconnect();
       return;
     }
     const refusal = this.sink.refusalOf(header);
-    const payloadBytes = header.command === NBD_COMMAND.write ? header.lengthBytes : 0;
+    const payloadBytes = this.format.payloadBytes(header);
     if (payloadBytes === 0) {
       this.#pass(refusal, null);
     } else if (refusal !== null) {
@@ -142,7 +149,7 @@ export class RequestReader {
     const stepBytes = Math.min(this.#missingBytes, this.#chunk.length - this.#at);
     const slab = this.#slab;
     if (slab !== null) {
-      const doneBytes = this.#header.lengthBytes - this.#missingBytes;
+      const doneBytes = this.format.payloadBytes(this.#header) - this.#missingBytes;
       this.#chunk.copy(slab.bytes, this.#slabAt + doneBytes, this.#at, this.#at + stepBytes);
     }
     this.#at += stepBytes;
@@ -155,7 +162,7 @@ export class RequestReader {
     return true;
   }
 
-  #pass(refusal: NbdErrnoName | null, payload: Payload | null): void {
+  #pass(refusal: Errno | null, payload: Payload | null): void {
     if (refusal === null) this.sink.take(this.#header, payload);
     else this.sink.refuse(this.#header, refusal);
   }
