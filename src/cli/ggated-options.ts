@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { DEFAULT_PORT } from '../protocol/handshake.js';
-import { DEFAULT_BUFFER_BYTES } from './daemon/settings.js';
+import { SYSTEM_BUFFERS } from './daemon/settings.js';
 import { getopt } from './getopt.js';
 
 /** What ggated's command line can say. Paths are absolute: the daemon's working directory is `/`. */
@@ -42,8 +42,8 @@ export function parseGgatedCommandLine(words: readonly string[], directory: stri
     verbose: false,
     address: null as string | null,
     port: DEFAULT_PORT as number,
-    receiveBufferBytes: DEFAULT_BUFFER_BYTES as number,
-    sendBufferBytes: DEFAULT_BUFFER_BYTES as number,
+    receiveBufferBytes: SYSTEM_BUFFERS as number,
+    sendBufferBytes: SYSTEM_BUFFERS as number,
     pidFile: DEFAULT_PID_FILE,
   };
   for (const { letter, value } of options) {

@@ -15,7 +15,7 @@ export interface SessionSettings {
   readonly isShared: boolean;
   /** After this long a disk call counts as hung and its requests fail. */
   readonly diskTimeoutMs: number;
-  /** Kernel's socket buffers; both 0 to leave them alone. */
+  /** Kernel's socket buffers; 0 leaves one as the system sizes it. */
   readonly receiveBufferBytes: number;
   readonly sendBufferBytes: number;
   /** Path of the compiled session program; the one beside this file by default. */

@@ -5,7 +5,7 @@ import { DEFAULT_PORT } from '../../protocol/handshake.js';
 import { systemClock } from '../../device/clock.js';
 import { createServeLog, LOG_LEVELS, standardOutput, type LogLevel } from '../daemon/log.js';
 import { runDaemon } from '../daemon/run.js';
-import { DEFAULT_BUFFER_BYTES, type DaemonSettings, type TlsSettings } from '../daemon/settings.js';
+import { SYSTEM_BUFFERS, type DaemonSettings, type TlsSettings } from '../daemon/settings.js';
 import { messageOf, UsageError } from '../errors.js';
 import { parseInteger, parseSeconds, parseSize } from '../units.js';
 
@@ -80,7 +80,9 @@ const integerOption = (flags: string, description: string, min: number, max: num
   new Option(flags, description).argParser(parseInteger(min, max));
 
 const sizeOption = (flags: string, description: string): Option =>
-  new Option(flags, description).argParser(parseSize).default(DEFAULT_BUFFER_BYTES);
+  new Option(flags, description)
+    .argParser(parseSize)
+    .default(SYSTEM_BUFFERS, "the system's own, which adapts");
 
 const allowOption = (): Option =>
   new Option(

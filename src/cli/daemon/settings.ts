@@ -1,5 +1,8 @@
-/** The real ggate programs' default for both socket buffers. */
-export const DEFAULT_BUFFER_BYTES = 131_072;
+/**
+ * Socket buffers as the system sizes them. The 128 KiB that the real ggate programs ask for hold one large request, and
+ * end the adapting.
+ */
+export const SYSTEM_BUFFERS = 0;
 
 /** Above what disks take to spin up or to give up on a bad sector. */
 export const DEFAULT_DISK_TIMEOUT_MS = 30_000;

@@ -16,7 +16,7 @@ export interface SessionConfig {
   /** A session of a client with keep-alive is over when it is silent for this long; 0 for never. */
   readonly silentMsMax: number;
   readonly diskTimeoutMs: number;
-  /** Kernel's socket buffers; both 0 to leave them alone. */
+  /** Kernel's socket buffers; 0 leaves one as the system sizes it. */
   readonly receiveBufferBytes: number;
   readonly sendBufferBytes: number;
   /** Whether other writers of the same file are let in. */

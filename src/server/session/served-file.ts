@@ -76,11 +76,13 @@ async function lockAlone(fd: number, path: string): Promise<void> {
 
 /** Descriptors 0 and 1 are the two connections. The kernel's own sizes adapt themselves, so they are the default. */
 function adjustBuffers({ receiveBufferBytes, sendBufferBytes }: SessionConfig): void {
-  if (receiveBufferBytes === 0 || sendBufferBytes === 0) return;
+  const wanted = {
+    ...(receiveBufferBytes === 0 ? {} : { receiveBytes: receiveBufferBytes }),
+    ...(sendBufferBytes === 0 ? {} : { sendBytes: sendBufferBytes }),
+  };
+  if (Object.keys(wanted).length === 0) return;
   try {
-    for (const fd of [0, 1]) {
-      setSocketBuffers(fd, { receiveBytes: receiveBufferBytes, sendBytes: sendBufferBytes });
-    }
+    for (const fd of [0, 1]) setSocketBuffers(fd, wanted);
   } catch {
     // A size that the kernel refuses costs speed, not the session; what it gave stays.
   }
