@@ -3,7 +3,7 @@ import type { Component } from './component.js';
 /** The components of a mirror, by what they do at the moment; kept when states change, for the data path. */
 export class ComponentSet {
   /** Highest priority first. */
-  readonly all: readonly Component[];
+  all: readonly Component[];
   /** Those that take writes. */
   targets: readonly Component[] = [];
   /** Those that miss what is written. */
@@ -11,8 +11,27 @@ export class ComponentSet {
   /** Those to read from. */
   active: readonly Component[] = [];
 
-  constructor(components: readonly Component[]) {
-    this.all = [...components].sort((one, other) => other.identity.priority - one.identity.priority);
+  /** `changed`: components came or went, or stand in another order. */
+  constructor(
+    components: readonly Component[],
+    private readonly changed: () => void,
+  ) {
+    this.all = inOrder(components);
+  }
+
+  add(component: Component): void {
+    this.all = inOrder([...this.all, component]);
+    this.changed();
+  }
+
+  remove(leaving: readonly Component[]): void {
+    this.all = this.all.filter((component) => !leaving.includes(component));
+    this.changed();
+  }
+
+  prioritiesChanged(): void {
+    this.all = inOrder(this.all);
+    this.changed();
   }
 
   statesChanged(): void {
@@ -21,3 +40,6 @@ export class ComponentSet {
     this.active = this.all.filter((component) => component.state === 'ACTIVE');
   }
 }
+
+const inOrder = (components: readonly Component[]): Component[] =>
+  [...components].sort((one, other) => other.identity.priority - one.identity.priority);

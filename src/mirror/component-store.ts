@@ -87,14 +87,21 @@ export class ComponentStore implements MetaStore {
 
   async #writeLabel(state: LabelState): Promise<void> {
     const { genid, syncid, isDirty: dirty, isSynchronizing: synchronizing } = state;
-    const { diskFlags } = this.#label;
+    const { diskFlags, mirrorFlags } = this.#label;
+    const { isInactive, noAutoSync, noFailSync, ...named } = state.settings ?? {};
     const next: GmirrorLabel = {
       ...this.#label,
+      ...named,
       genid,
       syncid,
       // Where the kernel's own synchronization stood means nothing any more.
       syncOffsetBytes: 0,
-      diskFlags: { ...diskFlags, dirty, synchronizing },
+      mirrorFlags: {
+        ...mirrorFlags,
+        noAutoSync: noAutoSync ?? mirrorFlags.noAutoSync,
+        noFailSync: noFailSync ?? mirrorFlags.noFailSync,
+      },
+      diskFlags: { ...diskFlags, dirty, synchronizing, inactive: isInactive ?? diskFlags.inactive },
     };
     await writeLabelSector(this.provider, next);
     this.#label = next;

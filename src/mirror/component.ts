@@ -3,7 +3,7 @@ import type { Clock } from '../device/clock.js';
 import { assert } from '../protocol/errors.js';
 import type { Uuid } from '../protocol/superblock.js';
 import { type ComponentEvent, type ComponentState, nextState } from './component-state.js';
-import type { MetaStore } from './meta-store.js';
+import type { LabelSettings, MetaStore } from './meta-store.js';
 import { RegionBitmap } from './region-bitmap.js';
 
 /** What is there of a component while it is connected. */
@@ -94,12 +94,18 @@ export class Component {
   unflushed: RegionBitmap;
   /** Everything must be copied: its `missing` is full. */
   isFull = false;
+  /** A person has taken it out of use; it stays a component. */
+  isInactive = false;
+  /** It is about to be no component any more. */
+  isLeaving = false;
+  /** What a person has decided about it since it was labelled, as its label is to say it. */
+  settings: Partial<Pick<LabelSettings, 'priority' | 'hardcodedProvider'>> = {};
   /** Why it is not connected, or the last thing that went wrong; null if nothing did. */
   trouble: string | null = null;
   readonly counters = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
 
   constructor(
-    readonly identity: ComponentIdentity,
+    public identity: ComponentIdentity,
     private readonly mediaSizeBytes: number,
     private readonly clock: Clock,
   ) {
@@ -121,6 +127,11 @@ export class Component {
 
   get isConnected(): boolean {
     return this.#media !== null;
+  }
+
+  /** It is to be brought back when it is lost. */
+  get isWanted(): boolean {
+    return !this.isInactive && !this.isLeaving;
   }
 
   /** Writes go to it: it is in step, or getting there. */

@@ -111,6 +111,7 @@ function planOf(mirror: NewMirror, geometry: MirrorGeometry, mustCopy: boolean):
       lostAt: isFull(slot) ? before : NO_UUID,
       isMarked: isFull(slot),
       isFull: isFull(slot),
+      isInactive: false,
     };
   });
   const deviceOf = (slot: number): BlockDevice => {

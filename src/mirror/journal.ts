@@ -1,37 +1,30 @@
 import { DeviceError } from '../device/block-device.js';
 import type { RandomSource } from '../device/random.js';
-import {
-  FREE_SLOT,
-  HISTORY_COUNT,
-  NO_UUID,
-  SLOT_COUNT,
-  UUID_BYTES,
-  type SlotRecord,
-  type Uuid,
-} from '../protocol/superblock.js';
+import { HISTORY_COUNT, NO_UUID, UUID_BYTES, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import type { Component } from './component.js';
 import type { ComponentSet } from './component-set.js';
-import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
-import { RegionBitmap } from './region-bitmap.js';
+import { bitmapOf, labelStateOf, slotTable, type JournalState } from './journal-state.js';
+import type { LabelState, MetaStore, MirrorSettings, SuperblockChange } from './meta-store.js';
 
-/** What the mirror remembers across crashes, besides log and bitmaps. */
-export interface JournalState {
-  readonly current: Uuid;
-  readonly history: readonly Uuid[];
-  /** By slot: the generation that a component had when it was lost; NO_UUID while it is in step. */
-  readonly lostAt: readonly Uuid[];
-  readonly genid: number;
-  readonly syncid: number;
-}
+export type { JournalState } from './journal-state.js';
 
 export interface JournalOptions {
   readonly components: ComponentSet;
+  /** What labels are to say besides; null to leave them as they are. */
+  readonly settings: () => MirrorSettings | null;
   readonly mediaSizeBytes: number;
   readonly random: RandomSource;
   /** A component failed to keep what it was told; drop it. Never the last ACTIVE one. */
   readonly failed: (component: Component, error: DeviceError) => void;
   /** Flushes the data of every component that can, and waits for it. */
   readonly flushAll: () => Promise<void>;
+}
+
+/** Those of `leave` take no writes. */
+export interface MemberChange {
+  /** A component in a free slot that is not there yet. */
+  readonly joins?: { readonly component: Component; readonly lostAt: Uuid };
+  readonly leave: readonly Component[];
 }
 
 /**
@@ -45,6 +38,8 @@ export class Journal {
   /** Losses so far, and how many of them all superblocks tell of. */
   #losses = 0;
   #recordedLosses = 0;
+  /** Components still, but not any more in what is written. */
+  #leaving: readonly Component[] = [];
   /** Slots of resync targets that may say on stable storage that they are in step, while the others do not yet. */
   readonly #claiming = new Set<number>();
   #last: Promise<unknown> = Promise.resolve();
@@ -118,6 +113,37 @@ export class Journal {
     });
   }
 
+  /**
+   * Components come or go, and that begins a new generation: of two superblocks that disagree, the newer one tells who is
+   * a component. Who joins has `lostAt` in its own superblock, and is in the set from before this is written; who leaves
+   * until it is on stable storage, so that what it misses is not forgotten if this fails.
+   */
+  changeMembers({ joins, leave }: MemberChange): Promise<void> {
+    const { components } = this.options;
+    return this.#inTurn(async () => {
+      const before = this.#state;
+      let { lostAt } = before;
+      if (joins !== undefined) {
+        lostAt = lostAt.with(joins.component.identity.slot, joins.lostAt);
+        components.add(joins.component);
+      }
+      this.#leaving = leave;
+      for (const { identity } of leave) lostAt = lostAt.with(identity.slot, NO_UUID);
+      this.#state = { ...this.#nextGeneration(), lostAt };
+      try {
+        await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+        await this.#everywhere((store) => store.flush());
+        components.remove(leave);
+      } catch (error) {
+        this.#state = { ...this.#state, lostAt: before.lostAt };
+        if (joins !== undefined) components.remove([joins.component]);
+        throw error;
+      } finally {
+        this.#leaving = [];
+      }
+    });
+  }
+
   /** A component that is behind has come: from now on it says itself that its data is a mixture. */
   beginResync(component: Component, extents: readonly number[]): Promise<void> {
     return this.#inTurn(async () => {
@@ -139,7 +165,7 @@ export class Journal {
       // If it is lost from here on it counts as lost anew, or it could later pass for one that misses nothing.
       this.#claiming.add(slot);
       await store.writeSuperblock({ ...this.#change({ ...this.#state, lostAt }), isInconsistent: false });
-      await store.writeLabel(this.#label(false));
+      await store.writeLabel(this.#label(component, false));
       await store.flush();
       this.#state = { ...this.#state, lostAt };
       await this.#everywhere((other, who) =>
@@ -184,8 +210,7 @@ export class Journal {
 
   async #writeBitmaps(): Promise<void> {
     for (const component of this.options.components.all) {
-      const bitmap = this.#bitmapOf(component);
-      if (bitmap === null) continue;
+      const bitmap = bitmapOf(component, this.options.mediaSizeBytes);
       const pages = bitmap.takeChangedPages();
       if (pages.length === 0) continue;
       const { slot } = component.identity;
@@ -202,22 +227,11 @@ export class Journal {
   /** All that the others may miss, to one that was not there when it was written down. */
   async #tellBitmaps(newcomer: Component): Promise<void> {
     for (const component of this.options.components.all) {
-      const bitmap = component === newcomer ? null : this.#bitmapOf(component);
-      const pages = bitmap?.markedPages() ?? [];
-      if (bitmap !== null && pages.length > 0) {
-        await newcomer.store.writeBitmap(component.identity.slot, bitmap, pages);
-      }
+      if (component === newcomer) continue;
+      const bitmap = bitmapOf(component, this.options.mediaSizeBytes);
+      const pages = bitmap.markedPages();
+      if (pages.length > 0) await newcomer.store.writeBitmap(component.identity.slot, bitmap, pages);
     }
-  }
-
-  /** What `component` may miss, as the others are to remember it; null if that is nothing new. */
-  #bitmapOf(component: Component): RegionBitmap | null {
-    if (!component.isConnected || component.can.flush) return component.missing;
-    // What was written to a component that can't flush stays suspect for as long as it is there.
-    const both = new RegionBitmap(this.options.mediaSizeBytes);
-    both.union(component.missing);
-    both.union(component.unflushed);
-    return both;
   }
 
   #writeIdentity(store: MetaStore, component: Component): Promise<void> {
@@ -227,35 +241,40 @@ export class Journal {
     const change: SuperblockChange = isResyncing
       ? { ...rest, isInconsistent: true }
       : { ...rest, current, history, isInconsistent: false };
-    return store.writeSuperblock(change).then(() => store.writeLabel(this.#label(isResyncing)));
+    return store.writeSuperblock(change).then(() => store.writeLabel(this.#label(component, isResyncing)));
   }
 
   #change(
     state: JournalState,
   ): Required<Pick<SuperblockChange, 'current' | 'history' | 'isRunning' | 'slots' | 'genid' | 'syncid'>> {
     const { current, history, genid, syncid } = state;
-    return { current, history, isRunning: this.#isRunning, slots: this.#slots(state), genid, syncid };
+    return {
+      current,
+      history,
+      isRunning: this.#isRunning,
+      slots: slotTable(this.#members, state),
+      genid,
+      syncid,
+    };
   }
 
-  #slots(state: JournalState): SlotRecord[] {
-    const slots: SlotRecord[] = Array.from({ length: SLOT_COUNT }, () => FREE_SLOT);
-    for (const component of this.options.components.all) {
-      const { slot, uuid } = component.identity;
-      const lostAt = state.lostAt[slot] ?? NO_UUID;
-      const isSuspect = component.isConnected && !component.can.flush;
-      slots[slot] = {
-        componentUuid: uuid,
-        lostAt,
-        isMarked: lostAt !== NO_UUID || isSuspect,
-        isFull: component.isFull,
-      };
-    }
-    return slots;
+  /** The table of components, as superblocks are to have it. */
+  get slots(): readonly SlotRecord[] {
+    return slotTable(this.#members, this.#state);
   }
 
-  #label(isSynchronizing: boolean): LabelState {
-    const { genid, syncid } = this.#state;
-    return { genid, syncid, isDirty: this.#isRunning, isSynchronizing };
+  #label(component: Component, isSynchronizing: boolean): LabelState {
+    return labelStateOf(component, {
+      state: this.#state,
+      isRunning: this.#isRunning,
+      isSynchronizing,
+      all: this.#members.length,
+      settings: this.options.settings(),
+    });
+  }
+
+  get #members(): readonly Component[] {
+    return this.options.components.all.filter((component) => !this.#leaving.includes(component));
   }
 
   /** On all that take writes, at the same time. Rejects if no ACTIVE one has done it. */

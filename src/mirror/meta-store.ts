@@ -1,12 +1,33 @@
 import type { Superblock } from '../protocol/superblock.js';
 import type { RegionBitmap } from './region-bitmap.js';
 
+/** What a person has decided about a mirror or a component, as its gmirror label says it. */
+export interface LabelSettings {
+  /** How many components the mirror has. */
+  readonly all: number;
+  readonly isInactive: boolean;
+  /** 0 to 255. */
+  readonly priority: number;
+  /** As labels name it: a number, see balanceName. */
+  readonly balance: number;
+  readonly sliceBytes: number;
+  readonly noAutoSync: boolean;
+  readonly noFailSync: boolean;
+  /** The only provider name under which the kernel takes it; empty for any. */
+  readonly hardcodedProvider: string;
+}
+
+/** What the labels of all components say of the mirror, and a person may change while it runs. */
+export type MirrorSettings = Pick<LabelSettings, 'balance' | 'sliceBytes' | 'noAutoSync' | 'noFailSync'>;
+
 /** The fields of the gmirror label that change while a mirror runs. */
 export interface LabelState {
   readonly genid: number;
   readonly syncid: number;
   readonly isDirty: boolean;
   readonly isSynchronizing: boolean;
+  /** What is left out stays as it is. */
+  readonly settings?: Partial<LabelSettings>;
 }
 
 /** What a superblock says besides its own identity and place. */

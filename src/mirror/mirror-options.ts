@@ -1,9 +1,10 @@
 import type { Clock } from '../device/clock.js';
 import type { RandomSource } from '../device/random.js';
 import type { Superblock, Uuid } from '../protocol/superblock.js';
-import type { BalanceAlgorithm } from './balance.js';
+import type { BalanceAlgorithm, BalanceOptions } from './balance.js';
 import type { Component, ComponentIdentity, ComponentMedia } from './component.js';
 import type { JournalState } from './journal.js';
+import type { MirrorSettings } from './meta-store.js';
 
 /** A component that can be talked to, as it comes to the mirror. */
 export interface Arrival {
@@ -17,6 +18,9 @@ export interface MirrorEvents {
   /** A component's state or the mirror's changed. For the log, status and hooks. */
   changed(what: string, component: Component, why: string | null): void;
 }
+
+/** How reads are answered. */
+export type Reading = Pick<BalanceOptions, 'algorithm' | 'sliceBytes'>;
 
 export interface MirrorOptions {
   readonly name: string;
@@ -36,7 +40,9 @@ export interface MirrorOptions {
   readonly timeoutMs: number;
   /** Without writes for this long, labels and superblocks are made clean. */
   readonly idleMs: number;
-  /** Start resyncs of returned components by ourselves. */
+  /** Start resyncs of returned components by ourselves; unless the settings say otherwise. */
   readonly isAutosync: boolean;
+  /** Left out: labels keep what they say, and nothing is NOAUTOSYNC or NOFAILSYNC. */
+  readonly settings?: MirrorSettings;
   readonly resyncBytesPerSecond: number;
 }

@@ -5,6 +5,7 @@ import type { ByteRange } from '../protocol/geometry.js';
 import { type BalanceOptions, ReadBalance, type ReadPiece } from './balance.js';
 import type { Component } from './component.js';
 import type { ComponentSet } from './component-set.js';
+import type { Reading } from './mirror-options.js';
 import { MirrorRead, type ReadHost } from './mirror-read.js';
 import type { RangeHolder, RangeLocks } from './range-locks.js';
 
@@ -19,11 +20,21 @@ export interface MirrorReadsOptions extends Omit<BalanceOptions, 'components'> {
 /** Chooses who answers a read, goes to the next one if that fails, and repairs what could not be read. */
 export class MirrorReads implements ReadHost {
   /** Its components are named by their index among all. */
-  readonly #balance: ReadBalance;
+  #balance: ReadBalance;
 
   constructor(private readonly options: MirrorReadsOptions) {
-    const components = options.components.all.map(({ identity }) => identity);
-    this.#balance = new ReadBalance({ ...options, components });
+    this.#balance = this.#newBalance(options);
+  }
+
+  /** To be called when components came or went, or reads are to be answered in another way. */
+  reset(how: Reading): void {
+    this.#balance = this.#newBalance(how);
+    this.statesChanged();
+  }
+
+  #newBalance({ algorithm, sliceBytes }: Reading): ReadBalance {
+    const components = this.options.components.all.map(({ identity }) => identity);
+    return new ReadBalance({ ...this.options, algorithm, sliceBytes, components });
   }
 
   /** To be called when a component's state has changed. */

@@ -5,14 +5,15 @@ import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { assert } from '../protocol/errors.js';
 import { isAligned, isInside } from '../protocol/geometry.js';
 import { ActivityLog } from './activity-log.js';
-import { Component, type ComponentMedia } from './component.js';
+import { Component, type ComponentIdentity, type ComponentMedia } from './component.js';
 import { ComponentSet } from './component-set.js';
 import { Journal } from './journal.js';
 import { MirrorFlush } from './mirror-flush.js';
 import { MirrorReads } from './mirror-reads.js';
 import { type Failure, MirrorWrite } from './mirror-write.js';
 import { RangeLocks } from './range-locks.js';
-import type { Arrival, MirrorOptions } from './mirror-options.js';
+import type { MirrorSettings } from './meta-store.js';
+import type { Arrival, MirrorOptions, Reading } from './mirror-options.js';
 import type { ResyncProgress } from './resync.js';
 import { type ArrivalOutcome, Returns } from './returns.js';
 
@@ -36,6 +37,8 @@ export class Mirror implements BlockDevice {
   #lastWriteMs = 0;
   #tick: Timer | null = null;
   #isClosed = false;
+  #settings: MirrorSettings | null;
+  #reading: Reading;
   #whenQuiet: (() => void)[] = [];
 
   constructor(readonly options: MirrorOptions) {
@@ -43,15 +46,17 @@ export class Mirror implements BlockDevice {
     this.name = `mirror/${options.name}`;
     this.mediaSizeBytes = mediaSizeBytes;
     this.sectorSizeBytes = options.sectorSizeBytes;
+    this.#settings = options.settings ?? null;
+    this.#reading = { algorithm: options.balance, sliceBytes: options.sliceBytes };
     this.#set = new ComponentSet(
       options.components.map((identity) => new Component(identity, mediaSizeBytes, clock)),
+      () => this.#membersChanged(),
     );
     this.#flush = new MirrorFlush(this);
     this.#returns = new Returns(this);
     this.#reads = new MirrorReads({
       name: this.name,
-      algorithm: options.balance,
-      sliceBytes: options.sliceBytes,
+      ...this.#reading,
       sectorSizeBytes: options.sectorSizeBytes,
       components: this.#set,
       locks: this.locks,
@@ -63,6 +68,7 @@ export class Mirror implements BlockDevice {
     this.journal = new Journal(
       {
         components: this.#set,
+        settings: () => this.#settings,
         mediaSizeBytes,
         random,
         failed: (component, error) => {
@@ -109,6 +115,21 @@ export class Mirror implements BlockDevice {
 
   get state(): 'COMPLETE' | 'DEGRADED' {
     return this.#set.active.length === this.components.length ? 'COMPLETE' : 'DEGRADED';
+  }
+
+  /** What labels say of the mirror; null if it has none. */
+  get settings(): MirrorSettings | null {
+    return this.#settings;
+  }
+
+  /** How reads are answered now: as the settings say, unless it was started otherwise. */
+  get reading(): Reading {
+    return this.#reading;
+  }
+
+  /** Whether who comes back is resynced by itself. */
+  get isAutosync(): boolean {
+    return this.options.isAutosync && this.#settings?.noAutoSync !== true;
   }
 
   get mustWait(): boolean {
@@ -200,6 +221,36 @@ export class Mirror implements BlockDevice {
   statesChanged(): void {
     this.#set.statesChanged();
     this.#reads.statesChanged();
+  }
+
+  // What a change of the mirror's members or settings needs. See Membership.
+
+  newComponent(identity: ComponentIdentity): Component {
+    return new Component(identity, this.mediaSizeBytes, this.options.clock);
+  }
+
+  /** In memory; the journal's writeAll() makes it last. */
+  configure(settings: MirrorSettings, reading: Reading): void {
+    this.#settings = settings;
+    this.#reading = reading;
+    this.#membersChanged();
+  }
+
+  /** As configure(). */
+  setPriority(component: Component, priority: number): void {
+    component.identity = { ...component.identity, priority };
+    component.settings = { ...component.settings, priority };
+    this.#set.prioritiesChanged();
+  }
+
+  /** Rejects if no ACTIVE component could flush. */
+  flushAll(): Promise<void> {
+    return this.#flush.run();
+  }
+
+  #membersChanged(): void {
+    this.#set.statesChanged();
+    this.#reads.reset(this.#reading);
   }
 
   /** A component has come, or come back. Resolves when it is ACTIVE, or its resync has begun, or it was refused. */

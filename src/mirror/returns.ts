@@ -8,13 +8,14 @@ import type { RangeLocks } from './range-locks.js';
 import { Resync, type ResyncProgress } from './resync.js';
 
 /** What became of a component that came. */
-export type ArrivalOutcome = 'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'split brain' | 'foreign';
+export type ArrivalOutcome = 'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'split brain' | 'foreign' | 'unwanted';
 
 /** What the return of a component needs of its mirror. */
 export interface ReturnHost {
   readonly options: MirrorOptions;
   readonly journal: Journal;
   readonly log: ActivityLog;
+  readonly isAutosync: boolean;
   readonly locks: RangeLocks;
   /** Callers' writes under way. */
   readonly writesUnderWay: number;
@@ -36,6 +37,10 @@ export class Returns {
   /** See Mirror.arrive(). */
   async arrive(component: Component, arrival: Arrival): Promise<ArrivalOutcome> {
     const { options, journal } = this.host;
+    if (!component.isWanted) {
+      await arrival.media.close();
+      return 'unwanted';
+    }
     const { uuid, slot } = component.identity;
     const verdict = judgeArrival(arrival.superblock, {
       mirrorUuid: options.uuid,
@@ -57,7 +62,7 @@ export class Returns {
     }
     component.attach(arrival.media, 'attachedStale');
     options.events.changed('stale', component, null);
-    if (!options.isAutosync) return 'STALE';
+    if (!this.host.isAutosync) return 'STALE';
     await this.startResync(component);
     return component.state === 'SYNCHRONIZING' ? 'SYNCHRONIZING' : 'STALE';
   }

@@ -31,7 +31,7 @@ const AT = {
 const NAME_BYTES = 64;
 const SLOT = { uuid: 0, lostAt: 16, flags: 32, sizeBytes: 64 } as const;
 const FLAG = { running: 1, inconsistent: 2 } as const;
-const SLOT_FLAG = { marked: 1, full: 2 } as const;
+const SLOT_FLAG = { marked: 1, full: 2, inactive: 4 } as const;
 
 /** A UUID as 32 lower-case hex digits. */
 export type Uuid = string;
@@ -46,6 +46,8 @@ export interface SlotRecord {
   readonly isMarked: boolean;
   /** Everything must be copied to it. */
   readonly isFull: boolean;
+  /** A person has taken it out of use; it stays a component. */
+  readonly isInactive: boolean;
 }
 
 export const FREE_SLOT: SlotRecord = {
@@ -53,6 +55,7 @@ export const FREE_SLOT: SlotRecord = {
   lostAt: NO_UUID,
   isMarked: false,
   isFull: false,
+  isInactive: false,
 };
 
 export interface Superblock {
@@ -125,10 +128,11 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
     const at = AT.slots + index * SLOT.sizeBytes;
     putUuid(block, at + SLOT.uuid, slot.componentUuid);
     putUuid(block, at + SLOT.lostAt, slot.lostAt);
-    block.writeUInt32LE(
-      (slot.isMarked ? SLOT_FLAG.marked : 0) + (slot.isFull ? SLOT_FLAG.full : 0),
-      at + SLOT.flags,
-    );
+    const slotFlags =
+      (slot.isMarked ? SLOT_FLAG.marked : 0) +
+      (slot.isFull ? SLOT_FLAG.full : 0) +
+      (slot.isInactive ? SLOT_FLAG.inactive : 0);
+    block.writeUInt32LE(slotFlags, at + SLOT.flags);
   });
   return sealBlock(block);
 }
@@ -167,6 +171,7 @@ export function decodeSuperblock(block: Buffer): Superblock {
         lostAt: getUuid(block, at + SLOT.lostAt),
         isMarked: has(slotFlags, SLOT_FLAG.marked),
         isFull: has(slotFlags, SLOT_FLAG.full),
+        isInactive: has(slotFlags, SLOT_FLAG.inactive),
       };
     }),
   };

@@ -53,6 +53,7 @@ function component(facts: Case): PresentComponent {
             lostAt: lostAt[index] ?? NO_UUID,
             isMarked: (lostAt[index] ?? NO_UUID) !== NO_UUID,
             isFull: full[index] ?? false,
+            isInactive: false,
           },
     ),
   };
