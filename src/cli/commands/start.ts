@@ -1,31 +1,110 @@
 import { Command } from 'commander';
+import { defaultConfigPath, readConfig } from '../config/config-file.js';
 import { mirrorPaths } from '../../control/paths.js';
 import { systemClock } from '../../device/clock.js';
 import { startDetached } from '../daemon/detach.js';
 import { createServeLog, standardOutput } from '../daemon/log.js';
-import { providerName } from '../mirrors/run-dir.js';
+import { CommandError, failureOf, UsageError } from '../errors.js';
+import { isRunning, providerName } from '../mirrors/run-dir.js';
 import { endProcess, runMirror } from '../mirrors/run-mirror.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
-import { addStartOptions, decideOptions, givenOptions } from '../mirrors/start-options.js';
+import { settingsLines } from '../mirrors/settings-text.js';
+import { addStartOptions, decideOptions, type GivenOptions, givenOptions } from '../mirrors/start-options.js';
 import { settingsOf } from '../mirrors/start-settings.js';
 import { writeQuietly } from '../output.js';
 
-/** `ggmirror start`: runs a mirror that `ggmirror label` has made, in the background unless told otherwise. */
+interface StartFlags {
+  readonly config?: string;
+  readonly check?: boolean;
+  readonly json?: boolean;
+  readonly foreground?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  ggmirror start sites /root/images/sites.img ggate://192.168.1.101/root/images/sites.img
+      a mirror of an image and an export
+  ggmirror start sites
+      the mirror 'sites' of the configuration file; options given here win over those of the file
+  ggmirror start
+      all mirrors of the configuration file that do not run yet, for when the machine boots`;
+
+/** `ggmirror start`: runs mirrors that `ggmirror label` has made, in the background unless told otherwise. */
 export function startCommand(): Command {
   const command = new Command('start')
     .description('run a mirror and serve it over NBD')
-    .argument('<name>', 'the name that it was labelled with')
-    .argument('<provider...>', 'its components: image files, disks or ggate://host[:port]/path')
-    .option('--foreground', 'stay in the foreground, with the log on standard output');
-  return addStartOptions(command).action(async (name: string, providers: string[]) => {
-    const components = providers.map((text) => ({ provider: providerName(text) }));
-    const settings = settingsOf(name, components, decideOptions(givenOptions(command)));
-    if (command.getOptionValue('foreground') === true) await runHere(settings);
-    else await runInBackground(settings);
-  });
+    .argument('[name]', 'the name that it was labelled with; left out: all of the configuration file')
+    .argument(
+      '[provider...]',
+      'its components: image files, disks or ggate://host[:port]/path; left out: those of the configuration file',
+    )
+    .option('--config <file>', `the configuration file (default: ${defaultConfigPath(process.platform)})`)
+    .option('--check', 'read and check everything, say what would run, and run nothing')
+    .option('--json', 'with --check: say it as JSON')
+    .option('--foreground', 'stay in the foreground, with the log on standard output')
+    .addHelpText('after', EXAMPLES);
+  return addStartOptions(command).action(
+    async (name: string | undefined, providers: string[], flags: StartFlags) => {
+      const given = givenOptions(command);
+      const all = name === undefined || providers.length === 0;
+      const settings = all
+        ? configured(name, flags, given)
+        : [fromCommandLine(name, providers, flags, given)];
+      if (flags.check === true) writeQuietly(process.stdout, describe(settings, flags));
+      else if (flags.foreground === true) await runHere(settings);
+      else if (name === undefined) await startAll(settings);
+      else for (const one of settings) await runInBackground(one);
+    },
+  );
 }
 
-async function runHere(settings: MirrorSettings): Promise<never> {
+function fromCommandLine(
+  name: string,
+  providers: readonly string[],
+  { config }: StartFlags,
+  given: GivenOptions,
+): MirrorSettings {
+  if (config !== undefined) {
+    throw new UsageError('with --config the components are those of the file; leave them or --config out');
+  }
+  const components = providers.map((text) => ({
+    provider: providerName(text),
+    priority: null,
+    timeoutMs: null,
+  }));
+  return settingsOf(name, components, decideOptions(given));
+}
+
+/** Of the configuration file: the one called `name`, or all. */
+function configured(name: string | undefined, { config }: StartFlags, given: GivenOptions): MirrorSettings[] {
+  const path = config ?? defaultConfigPath(process.platform);
+  const mirrors = readConfig(path);
+  const wanted = mirrors.filter((one) => name === undefined || one.name === name);
+  if (wanted.length === 0) {
+    const known =
+      mirrors.length === 0 ? 'there are none' : `there are ${mirrors.map((one) => one.name).join(', ')}`;
+    throw new CommandError(
+      name === undefined ? `${path}: no [mirror.NAME]` : `${path}: no [mirror.${name}]; ${known}`,
+    );
+  }
+  return wanted.map((one) => settingsOf(one.name, one.components, decideOptions(given, one.options)));
+}
+
+function describe(settings: readonly MirrorSettings[], { json }: StartFlags): string {
+  if (json === true) return `${JSON.stringify(settings)}\n`;
+  return settings
+    .flatMap(settingsLines)
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+async function runHere(all: readonly MirrorSettings[]): Promise<never> {
+  const [settings] = all;
+  if (settings === undefined || all.length > 1) {
+    throw new UsageError(
+      `--foreground is for one mirror; name one of ${all.map(({ name }) => name).join(', ')}`,
+    );
+  }
   const log = createServeLog({
     output: standardOutput(),
     isTerminal: process.stdout.isTTY,
@@ -33,6 +112,23 @@ async function runHere(settings: MirrorSettings): Promise<never> {
   });
   const closeLog = async (): Promise<void> => await Promise.resolve();
   endProcess(await runMirror(settings, { log, clock: systemClock, closeLog }));
+}
+
+/** One that can't be started keeps none of the others from it. */
+async function startAll(all: readonly MirrorSettings[]): Promise<void> {
+  let failed = 0;
+  for (const settings of all) {
+    const { name, runDirectory } = settings;
+    try {
+      if (await isRunning(name, { runDir: runDirectory })) {
+        writeQuietly(process.stdout, `mirror/${name} runs already\n`);
+      } else await runInBackground(settings);
+    } catch (error) {
+      failed += 1;
+      writeQuietly(process.stderr, `ggmirror: mirror/${name}: ${failureOf(error).message ?? ''}\n`);
+    }
+  }
+  if (failed > 0) throw new CommandError(`${failed} of ${all.length} mirrors were not started`);
 }
 
 async function runInBackground(settings: MirrorSettings): Promise<void> {

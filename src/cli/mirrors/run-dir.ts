@@ -45,6 +45,18 @@ export async function ask(
   }
 }
 
+/** Whether a daemon listens, though it may be too busy to answer. */
+export async function isRunning(name: string, { runDir }: RunDirFlags): Promise<boolean> {
+  try {
+    const asking = { clock: systemClock, timeoutMs: ANSWER_MS };
+    await askMirror(mirrorPaths(runDir, name).control, { command: 'status' }, asking);
+  } catch (error) {
+    if (error instanceof NotRunningError) return false;
+    if (!(error instanceof ControlError)) throw error;
+  }
+  return true;
+}
+
 export const askStatus = async (name: string, flags: RunDirFlags): Promise<MirrorStatus> =>
   (await ask(name, { command: 'status' }, flags)) as MirrorStatus;
 

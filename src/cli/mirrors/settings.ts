@@ -5,6 +5,10 @@ import type { LogLevel } from '../daemon/log.js';
 export interface ComponentSettings {
   /** An absolute path or a ggate URI. */
   readonly provider: string;
+  /** 0 to 255; null for what its label says. */
+  readonly priority: number | null;
+  /** It is dropped when it is silent for this long; null for the mirror's. */
+  readonly timeoutMs: number | null;
 }
 
 /** Everything that a command line or the configuration file can say about a running mirror. Paths are absolute: a daemon lives in `/`. */
