@@ -11,18 +11,22 @@ import { type GgateUri, isGgateUri, parseGgateUri } from '../protocol/uri.js';
 export interface OpenerOptions {
   /** How long a provider may be silent, and how long opening it may take. */
   readonly timeoutMs: number;
+  /** 0 to 255; left out: what its label says. */
+  readonly priority?: number;
   readonly tls: ClientTls;
   readonly clock: Clock;
 }
 
 /** For a path or a ggate URI, as the administrator gives it. Throws PROTOCOL_FORMAT for a URI that is none. */
 export function providerOpener(text: string, options: OpenerOptions): ProviderOpener {
+  const { timeoutMs, priority } = options;
+  const common = { name: text, timeoutMs, ...(priority === undefined ? {} : { priority }) };
   if (!isGgateUri(text)) {
     const path = resolve(text);
-    return { name: text, isLocal: true, open: () => openLocal(path) };
+    return { ...common, isLocal: true, open: () => openLocal(path) };
   }
   const uri = parseGgateUri(text);
-  return { name: text, isLocal: false, open: () => openExport(text, uri, options) };
+  return { ...common, isLocal: false, open: () => openExport(text, uri, options) };
 }
 
 async function openLocal(path: string): Promise<OpenedProvider> {

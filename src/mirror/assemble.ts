@@ -91,8 +91,7 @@ function makeMirror(
   const { superblock } = source.facts;
   const identities = superblock.slots.flatMap(({ componentUuid: uuid }, slot): ComponentIdentity[] => {
     if (uuid === NO_UUID) return [];
-    const { name, isLocal, priority } = assembly.claim(slot);
-    return [{ uuid, slot, name, isLocal, priority }];
+    return [{ uuid, slot, ...assembly.claim(slot) }];
   });
   const { sliceBytes = source.label.sliceBytes } = options;
   return new Mirror({

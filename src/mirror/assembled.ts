@@ -24,6 +24,8 @@ export interface ProviderOpener {
   readonly isLocal: boolean;
   /** 0 to 255, higher is preferred; left out: what its label says. */
   readonly priority?: number;
+  /** It is dropped when it leaves a request unanswered for this long; left out: what holds for the whole mirror. */
+  readonly timeoutMs?: number;
   /** Rejects with DeviceError. Again after a loss; what was opened before is closed by then. */
   open(): Promise<OpenedProvider>;
 }

@@ -27,6 +27,7 @@ export interface ClaimedProvider {
   readonly name: string;
   readonly isLocal: boolean;
   readonly priority: number;
+  readonly timeoutMs?: number;
 }
 
 /** The providers of one mirror, and which of them is which component. */
@@ -72,7 +73,8 @@ export class Assembly {
     if (opener === undefined) return { name: `component ${slot}`, isLocal: false, priority: 0 };
     const found = this.providers.find((provider) => provider.name === opener.name);
     const stored = found?.state === 'ok' ? found.facts.priority : 0;
-    return { name: opener.name, isLocal: opener.isLocal, priority: opener.priority ?? stored };
+    const { name, isLocal, priority = stored, timeoutMs } = opener;
+    return { name, isLocal, priority, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
   }
 
   async reopen(component: Component): Promise<Arrival> {

@@ -29,6 +29,8 @@ export interface ComponentIdentity {
   /** 0 to 255, higher is preferred. */
   readonly priority: number;
   readonly isLocal: boolean;
+  /** It is dropped when it leaves a request unanswered for this long; left out: what holds for the whole mirror. */
+  readonly timeoutMs?: number;
 }
 
 /** A request of the mirror's to one component. */

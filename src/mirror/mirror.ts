@@ -290,8 +290,9 @@ export class Mirror implements BlockDevice {
     this.#tick = this.options.clock.after(500, () => {
       this.#arm();
       for (const component of this.targets) {
-        if (component.oldestMs() < this.options.timeoutMs) continue;
-        const seconds = this.options.timeoutMs / 1000;
+        const { timeoutMs = this.options.timeoutMs } = component.identity;
+        if (component.oldestMs() < timeoutMs) continue;
+        const seconds = timeoutMs / 1000;
         this.drop(
           component,
           new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', `${component.name} is silent for ${seconds} s`),

@@ -132,6 +132,24 @@ describe('a mirror', () => {
     expect(disk(rig, 1).isAbandoned).toBe(true);
   });
 
+  test('drops each component after a time-out of its own', async () => {
+    const rig = makeRig({ count: 3, timeoutsMs: { 1: 30_000, 2: 1000 } });
+    for (const slot of [1, 2])
+      disk(rig, slot).fault.plan = (io) => (io.op === 'write' ? { kind: 'hold' } : null);
+    const answered = start(rig.mirror, 'write', { offsetBytes: 0, lengthBytes: 4096 }, block(1));
+    await rig.settle();
+    rig.clock.advance(1500);
+    await rig.settle();
+    expect([1, 2].map((slot) => rig.component(slot).state)).toEqual(['ACTIVE', 'DISCONNECTED']);
+    rig.clock.advance(27_000);
+    await rig.settle();
+    expect(rig.component(1).state).toBe('ACTIVE');
+    rig.clock.advance(2000);
+    await rig.settle();
+    expect(rig.component(1).trouble).toContain('is silent for 30 s');
+    expect(await answered).toBeNull();
+  });
+
   test('copies only marked regions to a component that comes back, and marks it good again', async () => {
     const rig = makeRig();
     rig.mirror.drop(rig.component(1), lost('disk1'));

@@ -53,9 +53,16 @@ export interface RigOptions {
   readonly mediaSizeBytes?: number;
   readonly options?: Partial<MirrorOptions>;
   readonly can?: MemoryDevice['can'];
+  /** By slot; left out for those that have none of their own. */
+  readonly timeoutsMs?: Readonly<Record<number, number>>;
 }
 
-export function makeRig({ count = 2, mediaSizeBytes = 16 * 1_048_576, options = {} }: RigOptions = {}): Rig {
+export function makeRig({
+  count = 2,
+  mediaSizeBytes = 16 * 1_048_576,
+  options = {},
+  timeoutsMs = {},
+}: RigOptions = {}): Rig {
   const clock = new FakeClock();
   const events: string[] = [];
   const slots = Array.from({ length: SLOT_COUNT }, (_, slot) =>
@@ -103,6 +110,7 @@ export function makeRig({ count = 2, mediaSizeBytes = 16 * 1_048_576, options = 
       name: `disk${slot}`,
       priority: 10 - slot,
       isLocal: slot === 0,
+      ...(timeoutsMs[slot] === undefined ? {} : { timeoutMs: timeoutsMs[slot] }),
     })),
     journal: {
       current: FIRST_GENERATION,

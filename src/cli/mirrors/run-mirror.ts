@@ -1,11 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { mirrorPaths } from '../../control/paths.js';
 import { MirrorService } from '../../control/mirror-service.js';
-import { providerOpener } from '../../control/provider-openers.js';
+import { type OpenerOptions, providerOpener } from '../../control/provider-openers.js';
 import type { Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
 import { systemRandom } from '../../device/random.js';
-import { AssembleError } from '../../mirror/assemble.js';
+import { AssembleError, type ProviderOpener } from '../../mirror/assemble.js';
 import { ListenError } from '../../server/listener.js';
 import type { DaemonLog } from '../daemon/log.js';
 import { PidFile } from '../daemon/pid-file.js';
@@ -14,7 +14,7 @@ import { SignalQueue } from '../daemon/signals.js';
 import { within } from '../daemon/within.js';
 import { CommandError, messageOf } from '../errors.js';
 import { tlsOf } from '../remote-options.js';
-import type { MirrorSettings } from './settings.js';
+import type { ComponentSettings, MirrorSettings } from './settings.js';
 
 /** NBD's clients have ten seconds, then a cache full of writes is flushed; init systems wait for longer. */
 const CLOSE_MS = 40_000;
@@ -60,7 +60,7 @@ async function startService(
       ...rest,
       name,
       timeoutMs,
-      providers: components.map(({ provider }) => providerOpener(provider, { timeoutMs, tls, clock })),
+      providers: components.map((one) => openerOf(one, { timeoutMs, tls, clock })),
       controlPath: paths.control,
       nbdPath: nbdPath ?? paths.nbd,
       pid: process.pid,
@@ -75,6 +75,16 @@ async function startService(
     throw error;
   }
 }
+
+const openerOf = (
+  { provider, priority, timeoutMs }: ComponentSettings,
+  options: OpenerOptions,
+): ProviderOpener =>
+  providerOpener(provider, {
+    ...options,
+    ...(timeoutMs === null ? {} : { timeoutMs }),
+    ...(priority === null ? {} : { priority }),
+  });
 
 async function closeInOrder(
   service: MirrorService,
