@@ -1,5 +1,6 @@
 import { DeviceError } from '../device/block-device.js';
 import type { Clock } from '../device/clock.js';
+import type { Features } from '../protocol/capabilities.js';
 import type { AccessMode } from '../protocol/handshake.js';
 import { PROBE_MS } from './limits.js';
 import { within } from './within.js';
@@ -8,8 +9,8 @@ import { within } from './within.js';
 export interface ProbedMedia {
   readonly mediaSizeBytes: number;
   readonly sectorSizeBytes: number;
-  /** False where a trim would be refused. */
-  readonly canTrim?: boolean;
+  /** Which of our extensions can be in force; all of them if not given. */
+  readonly features?: Features;
 }
 
 /** Opens an export as a session would, and closes it again. Throws DeviceError with the errno of the open. */

@@ -3,10 +3,11 @@ import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '../device/clock.js';
-import { type ErrnoName, errnoName, toWireErrno } from '../protocol/errno.js';
-import { encodeServerInitial } from '../protocol/handshake.js';
+import { errnoName } from '../protocol/errno.js';
 import type { AttachRequest, PairedHalves } from './halves.js';
+import { lastAndFirst, refuseHalves } from './refuse-halves.js';
 import type { ServerLog } from './server-log.js';
+import type { SupervisedSession } from './session-supervisor.js';
 import type { FromSession, SessionConfig, SessionFacts, ToSession } from './session/messages.js';
 
 /** What holds for all sessions of a server. */
@@ -36,12 +37,11 @@ const PROGRAM = fileURLToPath(new URL('./session/session-process.js', import.met
 /** A session's JavaScript heap holds next to nothing; its buffers are outside. */
 const NODE_FLAGS = ['--max-old-space-size=64', '--max-semi-space-size=1'];
 const QUERY_MS = 2000;
-const REFUSAL_LINGER_MS = 2000;
 /** Silence that ends a session with keep-alive, in intervals of it. */
 const KEEP_ALIVE_MISSES = 3;
 
 /** One session's process, seen from the daemon. */
-export class RunningSession {
+export class RunningSession implements SupervisedSession {
   readonly request: AttachRequest;
   /** Resolves when the client has its answer, good or bad. Never rejects. */
   readonly whenStarted: Promise<void>;
@@ -106,20 +106,6 @@ export class RunningSession {
     return this.#isGone;
   }
 
-  /** Tells the last half why there is no session, and closes both. */
-  static refuse(halves: PairedHalves, errno: ErrnoName): void {
-    const packet = encodeServerInitial({
-      mediaSizeBytes: 0,
-      sectorSizeBytes: 0,
-      errorNumber: toWireErrno(errno),
-    });
-    const [last, first] = lastAndFirst(halves);
-    first.destroy();
-    last.end(packet);
-    last.setTimeout(REFUSAL_LINGER_MS, () => last.destroy());
-    last.resume();
-  }
-
   /** Lets requests in flight finish, flushes and ends the process; kills it after `timeoutMs`. Resolves when it is gone. */
   async stop(timeoutMs: number): Promise<void> {
     this.#tell({ type: 'stop' });
@@ -135,6 +121,10 @@ export class RunningSession {
     const answer = new Promise<SessionFacts>((resolve) => this.#whenFacts.push(resolve));
     this.#tell({ type: 'query' });
     return this.#orAfter(QUERY_MS, answer);
+  }
+
+  async silentMs(): Promise<number | null> {
+    return (await this.facts())?.silentMs ?? null;
   }
 
   async status(): Promise<SessionStatus> {
@@ -197,7 +187,7 @@ export class RunningSession {
       case 'refused':
         this.options.log.warn({ ...this.#fields(), errno: message.errno }, `refused: ${message.message}`);
         this.#isRefused = true;
-        RunningSession.refuse(this.halves, errnoName(message.errno));
+        refuseHalves(this.halves, errnoName(message.errno));
         this.#child.kill('SIGKILL');
         break;
       case 'log':
@@ -280,10 +270,6 @@ export class RunningSession {
 }
 
 const NO_FACTS: SessionFacts = { requests: 0, bytesRead: 0, bytesWritten: 0, errors: 0, silentMs: 0 };
-
-function lastAndFirst(halves: PairedHalves): [Socket, Socket] {
-  return halves.last === 'receive' ? [halves.receive, halves.send] : [halves.send, halves.receive];
-}
 
 /** What Node has read already. A real client sends nothing before the last initial packet, so this is mostly nothing. */
 function takeEarly(receive: Socket): Buffer {

@@ -17,16 +17,15 @@ export const createServerIdentity = (
 ): ServerIdentity => ({ instanceId: random.nextBytes(ID_SIZE_BYTES), bootId });
 
 /**
- * What both halves of a session are told after a hello. The features are those in force: all that we and the client
- * know, without trim where `canTrim` is false.
+ * What both halves of a session are told after a hello. The features are those in force: what the client and the export
+ * can do.
  */
 export function serverCapabilities(
   identity: ServerIdentity,
   hello: CapabilityPacket,
-  media: { readonly canTrim?: boolean },
+  media: { readonly features?: Features },
 ): CapabilityPacket {
-  const common = Features.all.and(hello.features);
-  const features = media.canTrim === false ? common.without(FEATURE.trim) : common;
+  const features = (media.features ?? Features.all).and(hello.features);
   return {
     features,
     instanceId: identity.instanceId,

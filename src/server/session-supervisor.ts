@@ -1,9 +1,8 @@
-import { stat } from 'node:fs/promises';
 import type { Clock } from '../device/clock.js';
-import { type ErrnoName, errnoName } from '../protocol/errno.js';
+import type { ErrnoName } from '../protocol/errno.js';
 import type { AttachRequest, PairedHalves, SessionHost } from './halves.js';
 import type { ServerLog } from './server-log.js';
-import { type SessionSettings, type SessionStatus, RunningSession } from './running-session.js';
+import { refuseHalves } from './refuse-halves.js';
 
 /** A client that was silent this long may be a dead one, whose host now asks again. */
 export const TAKEOVER_SILENT_MS = 10_000;
@@ -18,34 +17,70 @@ const DETACH_MS_MAX = 8000;
 /** How long an old session may take to finish its requests before it is killed. */
 const TAKEOVER_STOP_MS = 2000;
 
-export interface SupervisorOptions extends SessionSettings {
+/** A session that runs, as the rule of one writer sees it. */
+export interface SupervisedSession {
+  readonly request: AttachRequest;
+  /** Of what it is on; the same for every name of it. */
+  readonly identity: string;
+  /** Of its process. */
+  readonly pid: number;
+  readonly isGone: boolean;
+  /** It serves nobody any more and will be gone when it has flushed. */
+  readonly isEnding: boolean;
+  /** Resolves when the client has its answer, good or bad. Never rejects. */
+  readonly whenStarted: Promise<void>;
+  /** Resolves when the last of its writes is done or will never be. Never rejects. */
+  readonly whenGone: Promise<void>;
+  /** False if it is still there after `timeoutMs`. */
+  goneWithin(timeoutMs: number): Promise<boolean>;
+  /** Lets requests in flight finish, flushes and ends it; cuts it off after `timeoutMs`. Resolves when it is gone. */
+  stop(timeoutMs: number): Promise<void>;
+  /** How long nothing has come from its client; null if it does not say. */
+  silentMs(): Promise<number | null>;
+}
+
+export interface SupervisorOptions<Session> {
   readonly log: ServerLog;
   readonly clock: Clock;
+  /** Lets several clients write the same thing, who then have to agree among themselves. */
+  readonly isShared: boolean;
   /** TAKEOVER_SILENT_MS, but for tests. */
   readonly takeoverSilentMs?: number;
+  /** What a path leads to: the same for every name of it. */
+  readonly identityOf: (path: string) => Promise<string>;
+  /** Starts a session: takes over the sockets and answers the last half. */
+  readonly begin: (halves: PairedHalves, identity: string) => Session;
+  /** Why nobody may have such a session now, whatever sessions there are; null if nothing is in the way. */
+  readonly obstacleTo?: (request: AttachRequest) => ErrnoName | null;
 }
 
 /**
- * The sessions of one daemon, and the rule that a file has one writer. Invariant: unless `isShared`, `#running` holds at
- * most one session that may write for each file identity.
+ * The sessions of one daemon, and the rule that a thing has one writer. Invariant: unless `isShared`, `#running` holds at
+ * most one session that may write for each identity.
  */
-export class SessionSupervisor implements SessionHost {
-  readonly #running = new Set<RunningSession>();
+export class SessionSupervisor<Session extends SupervisedSession> implements SessionHost {
+  readonly #running = new Set<Session>();
   /** The last admission of each file; the next one waits for it, so that two never decide on the same facts. */
   readonly #admissions = new Map<string, Promise<void>>();
   #isDraining = false;
 
-  constructor(private readonly options: SupervisorOptions) {}
+  constructor(private readonly options: SupervisorOptions<Session>) {}
+
+  get sessions(): readonly Session[] {
+    return [...this.#running];
+  }
 
   async refusalOf(request: AttachRequest): Promise<ErrnoName | null> {
-    if (this.#isDraining) return 'EBUSY';
-    const writer = this.#writerOf(await identityOf(request.path), request);
+    const obstacle = this.#obstacleTo(request);
+    if (obstacle !== null) return obstacle;
+    const writer = this.#writerOf(await this.options.identityOf(request.path), request);
     return writer === null || (await this.#claim(writer, request)) !== 'busy' ? null : 'EBUSY';
   }
 
   start(halves: PairedHalves): void {
     const { request } = halves;
-    identityOf(request.path)
+    this.options
+      .identityOf(request.path)
       .then((identity) => this.#inTurn(identity, () => this.#admit(halves, identity)))
       .catch((error: unknown) => {
         this.options.log.error(
@@ -63,8 +98,8 @@ export class SessionSupervisor implements SessionHost {
     await Promise.all([...this.#running].map((session) => session.stop(timeoutMs)));
   }
 
-  async list(): Promise<SessionStatus[]> {
-    return Promise.all([...this.#running].map((session) => session.status()));
+  #obstacleTo(request: AttachRequest): ErrnoName | null {
+    return this.#isDraining ? 'EBUSY' : (this.options.obstacleTo?.(request) ?? null);
   }
 
   async #inTurn(identity: string, run: () => Promise<void>): Promise<void> {
@@ -79,14 +114,15 @@ export class SessionSupervisor implements SessionHost {
 
   async #admit(halves: PairedHalves, identity: string): Promise<void> {
     const { request } = halves;
-    const errno = this.#isDraining ? 'EBUSY' : await this.#makeWay(request, identity);
+    const errno =
+      this.#obstacleTo(request) ?? (await this.#makeWay(request, identity)) ?? this.#obstacleTo(request);
     if (errno !== null) {
       const fields = { peer: request.peer.address, export: request.path, mode: request.access, errno };
       this.options.log.warn(fields, 'refused: another session may write this export');
-      RunningSession.refuse(halves, errno);
+      refuseHalves(halves, errno);
       return;
     }
-    const session = new RunningSession(halves, identity, this.options);
+    const session = this.options.begin(halves, identity);
     this.#running.add(session);
     session.whenGone
       .finally(() => this.#running.delete(session))
@@ -112,7 +148,7 @@ export class SessionSupervisor implements SessionHost {
    * What becomes of a file's writer for the sake of a newcomer. A client that detaches and at once attaches again finds
    * its old session still flushing, or so fresh that its end has not been noticed: that is waited for.
    */
-  async #claim(writer: RunningSession, request: AttachRequest): Promise<'free' | 'replace' | 'busy'> {
+  async #claim(writer: Session, request: AttachRequest): Promise<'free' | 'replace' | 'busy'> {
     const { clock } = this.options;
     const untilMs = clock.nowMs() + DETACH_NOTICED_MS;
     for (;;) {
@@ -124,7 +160,7 @@ export class SessionSupervisor implements SessionHost {
     }
   }
 
-  #writerOf(identity: string, request: AttachRequest): RunningSession | null {
+  #writerOf(identity: string, request: AttachRequest): Session | null {
     if (this.options.isShared || request.access === 'ro') return null;
     for (const session of this.#running) {
       if (session.identity === identity && session.request.access !== 'ro' && !session.isGone) return session;
@@ -133,21 +169,11 @@ export class SessionSupervisor implements SessionHost {
   }
 
   /** The same host after its silence; at once if it proves by its instance id to be the same client. */
-  async #mayReplace(writer: RunningSession, request: AttachRequest): Promise<boolean> {
+  async #mayReplace(writer: Session, request: AttachRequest): Promise<boolean> {
     const old = writer.request;
     if (old.peer.address !== request.peer.address) return false;
     if (old.hello !== null && request.hello?.instanceId.equals(old.hello.instanceId) === true) return true;
-    const facts = await writer.facts();
-    return facts !== null && facts.silentMs >= (this.options.takeoverSilentMs ?? TAKEOVER_SILENT_MS);
-  }
-}
-
-/** The same for every spelling of a path and every link to a file. A file that can't be asked is known by its path. */
-async function identityOf(path: string): Promise<string> {
-  try {
-    const stats = await stat(path, { bigint: true });
-    return stats.isFile() ? `file ${stats.dev}:${stats.ino}` : `disk ${stats.rdev}`;
-  } catch (error) {
-    return `path ${path} ${errnoName(error instanceof Error && 'code' in error ? String(error.code) : undefined)}`;
+    const silentMs = await writer.silentMs();
+    return silentMs !== null && silentMs >= (this.options.takeoverSilentMs ?? TAKEOVER_SILENT_MS);
   }
 }

@@ -222,7 +222,7 @@ describe('after a hello', () => {
   test('a client is promised no trim on a medium that can not', async () => {
     const fussy = await startFront({
       exports: '127.0.0.1 RW /disk',
-      probeMedia: async () => Promise.resolve({ ...MEDIA, canTrim: false }),
+      probeMedia: async () => Promise.resolve({ ...MEDIA, features: Features.all.without(FEATURE.trim) }),
     });
     const client = await WireClient.connect({ port: fussy.port });
     await client.introduce(initial(), hello({ features: Features.all }));

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CapabilityPacket, Features } from '../../src/protocol/capabilities.js';
 import { COMMAND } from '../../src/protocol/request.js';
-import type { SupervisorOptions } from '../../src/server/session-supervisor.js';
+import type { FileSessionsOptions } from '../../src/server/file-sessions.js';
 import { RawClient } from '../support/raw-client.js';
 import { request } from '../support/requests.js';
 import { type Scratch, makeScratch } from '../support/scratch.js';
@@ -49,7 +49,7 @@ describe('sessions', () => {
     scratch.remove();
   });
 
-  async function serve(images: string[], options: Partial<SupervisorOptions> = {}): Promise<void> {
+  async function serve(images: string[], options: Partial<FileSessionsOptions> = {}): Promise<void> {
     server = await startServer(images, { ...options, allow: ['127.0.0.0/8'] });
   }
 

@@ -8,7 +8,7 @@ import { systemResolveName } from '../../src/server/exports-file.js';
 import { GgateServer } from '../../src/server/ggate-server.js';
 import { createServerIdentity } from '../../src/server/server-identity.js';
 import type { ServerLog } from '../../src/server/server-log.js';
-import { SessionSupervisor, type SupervisorOptions } from '../../src/server/session-supervisor.js';
+import { FileSessions, type FileSessionsOptions } from '../../src/server/file-sessions.js';
 
 export interface LogLine {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
@@ -19,7 +19,7 @@ export interface LogLine {
 /** A whole server in this process, its sessions real processes of the built program. */
 export interface TestServer {
   readonly port: number;
-  readonly sessions: SessionSupervisor;
+  readonly sessions: FileSessions;
   readonly log: LogLine[];
   close(): Promise<void>;
 }
@@ -28,7 +28,7 @@ const SESSION_PROGRAM = join(import.meta.dirname, '../../dist/server/session/ses
 
 export async function startServer(
   images: readonly string[],
-  options: Partial<SupervisorOptions> & { allow?: readonly string[] } = {},
+  options: Partial<FileSessionsOptions> & { allow?: readonly string[] } = {},
 ): Promise<TestServer> {
   const lines: LogLine[] = [];
   const write = (level: LogLine['level']) => (fields: Readonly<Record<string, unknown>>, message: string) =>
@@ -39,7 +39,7 @@ export async function startServer(
     warn: write('warn'),
     error: write('error'),
   };
-  const sessions = new SessionSupervisor({
+  const sessions = new FileSessions({
     log,
     clock: systemClock,
     isShared: false,

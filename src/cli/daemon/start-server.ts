@@ -8,7 +8,7 @@ import { exportImages, loadExports, systemResolveName, type ExportsDeps } from '
 import { GgateServer } from '../../server/ggate-server.js';
 import { ListenError, type ListenEndpoint } from '../../server/listener.js';
 import { createServerIdentity } from '../../server/server-identity.js';
-import { SessionSupervisor } from '../../server/session-supervisor.js';
+import { FileSessions } from '../../server/file-sessions.js';
 import { loadTlsOptions } from '../../server/tls-options.js';
 import { CommandError } from '../errors.js';
 import { describeExport } from './describe-exports.js';
@@ -30,7 +30,7 @@ export async function startServer(
   const deps: ExportsDeps = { clock, resolveName: systemResolveName };
   const exports = await readExports(settings, deps);
   const tls = await readTls(settings);
-  const sessions = new SessionSupervisor({
+  const sessions = new FileSessions({
     log,
     clock,
     isShared: settings.isShared,
