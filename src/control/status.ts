@@ -2,20 +2,44 @@ import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { ComponentState } from '../mirror/component-state.js';
 import type { Mirror } from '../mirror/mirror.js';
-import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
+import type { SweepProgress } from '../mirror/sweep/sweep.js';
 import { NO_UUID } from '../protocol/superblock.js';
 import type { NbdAddress } from '../server/nbd/nbd-server.js';
 
-/** What is shown of a resync. */
-export interface ResyncStatus {
-  /** 0 to 99, rounded down: 100 would be ACTIVE. */
+/** How far a long work is. */
+export interface ProgressStatus {
+  /** 0 to 99, rounded down: 100 would be the end. */
   readonly percent: number;
+  /** Done, of totalBytes; what was found equal counts too. */
   readonly copiedBytes: number;
   readonly totalBytes: number;
-  /** Null while nothing was copied yet. */
+  readonly leftBytes: number;
+  /** Of the last ten seconds; null while nothing is known. */
   readonly rateBytesPerSecond: number | null;
+  /** Null while nothing is known, and when nothing goes on. */
   readonly leftSeconds: number | null;
 }
+
+/** What is shown of a resync. */
+export interface ResyncStatus extends ProgressStatus {
+  /** Of what is done: written as data, zeroed without data, and found equal by checksums, so that it did not travel. */
+  readonly sentBytes: number;
+  readonly zeroedBytes: number;
+  readonly equalBytes: number;
+}
+
+/** Of a resync that has said so durably, and not begun to copy. */
+const NOTHING_YET: ResyncStatus = {
+  percent: 0,
+  copiedBytes: 0,
+  totalBytes: 0,
+  leftBytes: 0,
+  rateBytesPerSecond: null,
+  leftSeconds: null,
+  sentBytes: 0,
+  zeroedBytes: 0,
+  equalBytes: 0,
+};
 
 /** Of a whole provider, private area and label included. */
 export interface ProviderSize {
@@ -116,7 +140,7 @@ function componentStatus(
 ): ComponentStatus {
   const { identity, state, counters, missing, isFull } = component;
   const isBehind = mirror.journal.state.lostAt[identity.slot] !== NO_UUID || state !== 'ACTIVE';
-  const markedBytes = Math.min(missing.countMarked * REGION_SIZE_BYTES, mirror.mediaSizeBytes);
+  const { markedBytes } = missing;
   return {
     name: identity.name,
     uuid: identity.uuid,
@@ -137,18 +161,12 @@ function componentStatus(
 function resyncStatus(mirror: Mirror, component: Component): ResyncStatus | null {
   if (component.state !== 'SYNCHRONIZING') return null;
   const progress = mirror.resyncOf(component);
-  // It says so durably first, and copies next.
-  if (progress === null)
-    return { percent: 0, copiedBytes: 0, totalBytes: 0, rateBytesPerSecond: null, leftSeconds: null };
-  const { copiedBytes, totalBytes, leftBytes, elapsedMs } = progress;
-  const share = totalBytes === 0 ? 1 : copiedBytes / totalBytes;
-  const hasRate = copiedBytes > 0 && elapsedMs > 0;
-  const rateBytesPerSecond = hasRate ? Math.round((copiedBytes / elapsedMs) * 1000) : null;
-  return {
-    percent: Math.min(99, Math.floor(share * 100)),
-    copiedBytes,
-    totalBytes,
-    rateBytesPerSecond,
-    leftSeconds: hasRate ? Math.ceil((leftBytes / copiedBytes) * (elapsedMs / 1000)) : null,
-  };
+  if (progress === null) return NOTHING_YET;
+  const { sentBytes, zeroedBytes, equalBytes } = progress;
+  return { ...shownProgress(progress), sentBytes, zeroedBytes, equalBytes };
+}
+
+function shownProgress({ doneBytes, ...rest }: SweepProgress): ProgressStatus {
+  const share = rest.totalBytes === 0 ? 1 : doneBytes / rest.totalBytes;
+  return { percent: Math.min(99, Math.floor(share * 100)), copiedBytes: doneBytes, ...rest };
 }

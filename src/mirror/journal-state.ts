@@ -1,3 +1,4 @@
+import { DeviceError } from '../device/block-device.js';
 import { FREE_SLOT, NO_UUID, SLOT_COUNT, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import type { Component } from './component.js';
 import type { LabelState, MirrorSettings } from './meta-store.js';
@@ -59,4 +60,15 @@ export function bitmapOf(component: Component, mediaSizeBytes: number): RegionBi
   both.union(component.missing);
   both.union(component.unflushed);
   return both;
+}
+
+/** Of a component's store; whatever it was becomes a DeviceError. */
+export function toFailure(
+  component: Component,
+  reason: unknown,
+): { component: Component; error: DeviceError } {
+  const message = `${component.name}: its private area or label can't be written`;
+  const error =
+    reason instanceof DeviceError ? reason : new DeviceError('DEVICE_IO', 'EIO', message, { cause: reason });
+  return { component, error };
 }

@@ -3,7 +3,7 @@ import type { RandomSource } from '../device/random.js';
 import { HISTORY_COUNT, NO_UUID, UUID_BYTES, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import type { Component } from './component.js';
 import type { ComponentSet } from './component-set.js';
-import { bitmapOf, labelStateOf, slotTable, type JournalState } from './journal-state.js';
+import { bitmapOf, labelStateOf, slotTable, toFailure, type JournalState } from './journal-state.js';
 import type { LabelState, MetaStore, MirrorSettings, SuperblockChange } from './meta-store.js';
 
 export type { JournalState } from './journal-state.js';
@@ -144,6 +144,27 @@ export class Journal {
     });
   }
 
+  /**
+   * Before everything is copied to a component: all its regions are marked on stable storage, and from then on the marks
+   * tell what is left to be copied, where FULL would mean to begin anew after a crash. It is the one that has the
+   * generation of this very component from then on; another one in its place is not.
+   */
+  trustMarks(component: Component): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#writeBitmaps();
+      const lostAt = this.#state.lostAt.with(component.identity.slot, component.store.superblock.current);
+      this.#state = { ...this.#state, lostAt };
+      component.isFull = false;
+      await this.#everywhere((store, who) => this.#writeIdentity(store, who));
+      await this.#everywhere((store) => store.flush());
+    });
+  }
+
+  /** What components miss, as it is now. Nobody waits until it is flushed. */
+  saveMarks(): Promise<void> {
+    return this.#inTurn(() => this.#putBitmaps());
+  }
+
   /** A component that is behind has come: from now on it says itself that its data is a mixture. */
   beginResync(component: Component, extents: readonly number[]): Promise<void> {
     return this.#inTurn(async () => {
@@ -209,6 +230,11 @@ export class Journal {
   }
 
   async #writeBitmaps(): Promise<void> {
+    await this.#putBitmaps();
+    await this.#everywhere((store) => store.flush());
+  }
+
+  async #putBitmaps(): Promise<void> {
     for (const component of this.options.components.all) {
       const bitmap = bitmapOf(component, this.options.mediaSizeBytes);
       const pages = bitmap.takeChangedPages();
@@ -221,7 +247,6 @@ export class Journal {
         throw error;
       }
     }
-    await this.#everywhere((store) => store.flush());
   }
 
   /** All that the others may miss, to one that was not there when it was written down. */
@@ -298,11 +323,4 @@ export class Journal {
     this.#last = mine.catch(() => undefined);
     return mine;
   }
-}
-
-function toFailure(component: Component, reason: unknown): { component: Component; error: DeviceError } {
-  const message = `${component.name}: its private area or label can't be written`;
-  const error =
-    reason instanceof DeviceError ? reason : new DeviceError('DEVICE_IO', 'EIO', message, { cause: reason });
-  return { component, error };
 }

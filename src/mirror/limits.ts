@@ -1,3 +1,5 @@
+import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
+
 /** Every bound of the mirror, with its reason. */
 
 /** One read of bitmap blocks: few requests for a large medium, and little memory. */
@@ -5,3 +7,19 @@ export const AREA_TRANSFER_BYTES = 1_048_576;
 
 /** Blocks of the area written at once: enough to fill a link, and few enough not to delay other writes. */
 export const AREA_IN_FLIGHT_MAX = 32;
+
+/**
+ * What a resync or a verify has in flight while callers are quiet: as much as `ggmirror copy`, which is what a link of
+ * 1 Gbit/s holds at a round trip of 33 ms.
+ */
+export const IN_FLIGHT_MAX = 16;
+export const PIECE_REGIONS = 4;
+export const PIECE_BYTES = PIECE_REGIONS * REGION_SIZE_BYTES;
+
+/** A piece while callers are busy: what is in their way is done in less than a millisecond. */
+export const GENTLE_REGIONS = 1;
+
+/** What a crash can make a resync do again: this long, or this part of it, but not more often than it is worth a flush. */
+export const CHECKPOINT_MS = 5_000;
+export const CHECKPOINT_PART = 32;
+export const CHECKPOINT_BYTES_MIN = 64 * 1_048_576;

@@ -15,6 +15,7 @@ import { RangeLocks } from './range-locks.js';
 import type { MirrorSettings } from './meta-store.js';
 import type { Arrival, MirrorOptions, Reading } from './mirror-options.js';
 import type { ResyncProgress } from './resync.js';
+import { Pace } from './sweep/pace.js';
 import { type ArrivalOutcome, Returns } from './returns.js';
 
 export type { Arrival, MirrorEvents, MirrorOptions } from './mirror-options.js';
@@ -29,6 +30,8 @@ export class Mirror implements BlockDevice {
   readonly locks = new RangeLocks();
   readonly log: ActivityLog;
   readonly journal: Journal;
+  /** Of what the mirror does for itself, beside its callers. */
+  readonly pace: Pace;
   readonly #set: ComponentSet;
   readonly #flush: MirrorFlush;
   readonly #reads: MirrorReads;
@@ -52,6 +55,7 @@ export class Mirror implements BlockDevice {
       options.components.map((identity) => new Component(identity, mediaSizeBytes, clock)),
       () => this.#membersChanged(),
     );
+    this.pace = new Pace(clock);
     this.#flush = new MirrorFlush(this);
     this.#returns = new Returns(this);
     this.#reads = new MirrorReads({
@@ -140,8 +144,9 @@ export class Mirror implements BlockDevice {
     return this.#returns.progressOf(component);
   }
 
-  start(io: BlockIo): void {
+  start(request: BlockIo): void {
     assert(!this.#isClosed, `${this.name}: a request after the end`);
+    const io = this.pace.isWatching ? this.pace.watch(request) : request;
     if (io.op === 'flush') {
       this.#flush.start(io);
       return;
@@ -168,7 +173,8 @@ export class Mirror implements BlockDevice {
     for (const { component, error } of lowestFirst) this.drop(component, error);
     // The target of a resync may have taken what no ACTIVE one has.
     if (good === 0)
-      for (const component of this.targets) if (component.state !== 'ACTIVE') component.missing.mark(write);
+      for (const component of this.targets)
+        if (component.state !== 'ACTIVE') this.#returns.differs(component, write);
     if (this.mustWait) await this.lossesRecorded();
     if (good > 0) return null;
     return (
@@ -210,8 +216,8 @@ export class Mirror implements BlockDevice {
 
   // What the return of a component needs. See ReturnHost.
 
-  get writesUnderWay(): number {
-    return this.#writes;
+  get active(): readonly Component[] {
+    return this.#set.active;
   }
 
   startRead(io: BlockIo): void {
@@ -274,9 +280,9 @@ export class Mirror implements BlockDevice {
     if (this.#isClosed) return;
     if (this.#writes > 0) await new Promise<void>((resolve) => this.#whenQuiet.push(resolve));
     this.#isClosed = true;
-    this.#tick?.cancel();
     const ending = new DeviceError('DEVICE_CLOSED', 'ENXIO', `${this.name} is stopped`);
-    this.#returns.stopAll(ending);
+    await this.#returns.finishAll(ending);
+    this.#tick?.cancel();
     await this.log.empty();
     await this.journal.writeAll();
     await Promise.all(

@@ -1,243 +1,153 @@
-import type { BlockIo } from '../device/block-device.js';
-import { DeviceError } from '../device/block-device.js';
-import type { Clock, Timer } from '../device/clock.js';
-import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
-import type { Component, ComponentIo } from './component.js';
+import type { BlockIo, DeviceError } from '../device/block-device.js';
+import type { Clock } from '../device/clock.js';
+import { REGION_SIZE_BYTES, regionCount, type ByteRange } from '../protocol/geometry.js';
+import type { Component } from './component.js';
 import { flushComponent } from './mirror-flush.js';
-import type { RangeHolder, RangeLocks } from './range-locks.js';
+import type { RangeLocks } from './range-locks.js';
+import { RegionBitmap, type RegionRun } from './region-bitmap.js';
+import { ResyncPiece } from './resync-piece.js';
+import { Asking } from './sweep/asking.js';
+import type { Pace } from './sweep/pace.js';
+import { Sweep, type SweepJob, type SweepPiece, type SweepProgress } from './sweep/sweep.js';
 
 export interface ResyncOptions {
   readonly target: Component;
   readonly mediaSizeBytes: number;
   readonly locks: RangeLocks;
   readonly clock: Clock;
-  /** Reads from the ACTIVE components, as the mirror's callers do. */
+  readonly pace: Pace;
+  /** Reads and checksums from the ACTIVE components, as the mirror's callers do. */
   readonly read: (io: BlockIo) => void;
-  /** Requests of callers that are under way; while there are some the resync keeps to one piece at a time. */
-  readonly foreground: () => number;
+  /** What is read comes over a network from a component that can tell checksums. */
+  readonly sourceTellsSums: () => boolean;
+  /** Writes down what the target still misses, to be found after a crash. Nobody waits for it to be flushed. */
+  readonly saveMarks: () => Promise<void>;
   /** 0 for as fast as it goes. */
   readonly rateBytesPerSecond: number;
   /** Called once: null when target has everything, flushed; else why not, and it is still connected or not. */
   readonly ended: (error: DeviceError | null) => void;
 }
 
-export interface ResyncProgress {
-  readonly totalBytes: number;
-  readonly leftBytes: number;
-  readonly copiedBytes: number;
-  readonly elapsedMs: number;
+export interface ResyncProgress extends SweepProgress {
+  /** Sent to the target as data. */
+  readonly sentBytes: number;
+  /** Zeroed there without sending anything. */
+  readonly zeroedBytes: number;
+  /** Found equal by checksums, and left as it was. */
+  readonly equalBytes: number;
 }
 
-const PIECE_REGIONS = 16;
-const PIECE_BYTES = PIECE_REGIONS * REGION_SIZE_BYTES;
-const IN_FLIGHT_MAX = 4;
-/** Marks are cleared when the target has flushed, and it is asked to after this much. */
-const CHECKPOINT_BYTES = 64 * 1_048_576;
-const ZEROES = Buffer.alloc(PIECE_BYTES);
-
 /**
- * Copies every marked region from the ACTIVE components to one that misses them, beside the callers' requests.
+ * Copies every marked region that differs from the ACTIVE components to one that misses them, beside the callers'
+ * requests.
  *
- * A region is copied with its range locked, so no write races it, and while it is SYNCHRONIZING the target takes every
- * write too; so what was copied once stays equal. Its mark goes only after the target has flushed it.
+ * A region is compared and copied with its range locked, so no write races it, and while it is SYNCHRONIZING the target
+ * takes every write too; so what was copied once stays equal. Its mark goes only after the target has flushed it.
  */
-export class Resync {
-  readonly #idle: Piece[] = [];
-  #busy = 0;
+export class Resync implements SweepJob {
+  readonly #sweep: Sweep;
+  readonly #asking = new Asking();
+  readonly totals = { sentBytes: 0, zeroedBytes: 0, equalBytes: 0 };
   #cursor = 0;
-  #copiedBytes = 0;
-  #sinceCheckpointBytes = 0;
-  #copied: { first: number; count: number }[] = [];
+  /** Regions that are the same in the target, but may not be flushed there; and those that are being flushed. */
+  #copied: RegionBitmap;
+  #flushing: RegionBitmap | null = null;
   #unreadable: DeviceError | null = null;
-  #stopped: DeviceError | null = null;
-  #isEnded = false;
-  #isCheckpointing = false;
-  #pause: Timer | null = null;
-  readonly #startedAtMs: number;
-  readonly #totalBytes: number;
 
   constructor(private readonly options: ResyncOptions) {
-    this.#startedAtMs = options.clock.nowMs();
-    this.#totalBytes = options.target.missing.countMarked * REGION_SIZE_BYTES;
-    for (let index = 0; index < IN_FLIGHT_MAX; index++) this.#idle.push(new Piece(this, options));
+    const { clock, pace, rateBytesPerSecond, target, mediaSizeBytes } = options;
+    const totalBytes = target.missing.markedBytes;
+    this.#sweep = new Sweep({ clock, pace, rateBytesPerSecond, totalBytes, job: this });
+    this.#copied = new RegionBitmap(mediaSizeBytes);
   }
 
   get progress(): ResyncProgress {
-    const leftBytes = Math.max(0, this.#totalBytes - this.#copiedBytes);
-    const elapsedMs = this.options.clock.nowMs() - this.#startedAtMs;
-    return { totalBytes: this.#totalBytes, leftBytes, copiedBytes: this.#copiedBytes, elapsedMs };
+    return { ...this.#sweep.progress, ...this.totals };
   }
 
   start(): void {
-    this.#fill();
+    this.#sweep.start();
   }
 
   /** Ends as soon as what is under way is done. */
   stop(error: DeviceError): void {
-    this.#stopped ??= error;
-    this.#pause?.cancel();
-    this.#pause = null;
-    if (this.#busy === 0 && !this.#isCheckpointing) this.#end(this.#stopped);
+    this.#sweep.stop(error);
   }
 
-  /** For Piece: it has been copied, or the target failed, or the source did. */
-  pieceDone(piece: Piece, targetError: DeviceError | null, sourceError: DeviceError | null): void {
-    this.#busy -= 1;
-    this.#idle.push(piece);
-    if (targetError !== null) this.#stopped ??= targetError;
-    else if (sourceError !== null) this.#unreadable ??= sourceError;
-    else {
-      this.#copied.push({ first: piece.first, count: piece.count });
-      this.#copiedBytes += piece.lengthBytes;
-      this.#sinceCheckpointBytes += piece.lengthBytes;
-    }
-    this.#fill();
+  /** Ends with everything saved that was copied. Resolves when `ended` has been called. */
+  finish(error: DeviceError): Promise<void> {
+    return this.#sweep.finish(error);
   }
 
-  #fill(): void {
-    if (this.#isEnded || this.#isCheckpointing || this.#pause !== null) return;
-    if (this.#stopped !== null) {
-      if (this.#busy === 0) this.#end(this.#stopped);
-      return;
-    }
-    const inFlightMax = this.options.foreground() > 0 ? 1 : IN_FLIGHT_MAX;
-    while (this.#busy < inFlightMax && this.#sinceCheckpointBytes < CHECKPOINT_BYTES) {
-      if (this.#isAheadOfRate()) return;
-      const piece = this.#nextPiece();
-      if (piece === null) break;
-      this.#busy += 1;
-      piece.start();
-    }
-    if (this.#busy === 0) this.#checkpoint();
+  /** The target may have other bytes there than the ACTIVE ones, whatever was copied. The caller marks it, too. */
+  differsAgain(range: ByteRange): void {
+    const first = Math.floor(range.offsetBytes / REGION_SIZE_BYTES);
+    const count = regionCount((range.offsetBytes % REGION_SIZE_BYTES) + range.lengthBytes);
+    this.#copied.clearRun(first, count);
+    this.#flushing?.clearRun(first, count);
   }
 
-  #nextPiece(): Piece | null {
-    const { missing } = this.options.target;
-    const first = missing.nextMarked(this.#cursor);
-    if (first < 0) return null;
-    let count = 1;
-    while (count < PIECE_REGIONS && missing.isMarked(first + count)) count += 1;
-    this.#cursor = first + count;
-    const piece = this.#idle.pop();
-    piece?.aim(first, count);
-    return piece ?? null;
-  }
+  // For the sweep. See SweepJob.
 
-  /** Waits if the copying is ahead of the allowed rate. */
-  #isAheadOfRate(): boolean {
-    const { rateBytesPerSecond, clock } = this.options;
-    if (rateBytesPerSecond === 0) return false;
-    const dueMs =
-      this.#startedAtMs + ((this.#copiedBytes + this.#busy * PIECE_BYTES) / rateBytesPerSecond) * 1000;
-    const delayMs = dueMs - clock.nowMs();
-    if (delayMs <= 0) return false;
-    this.#pause = clock.after(delayMs, () => {
-      this.#pause = null;
-      this.#fill();
-    });
-    return true;
-  }
-
-  /** Everything that was copied is flushed, then its marks go. With nothing left to copy this is the end. */
-  #checkpoint(): void {
-    const { target, mediaSizeBytes } = this.options;
-    this.#isCheckpointing = true;
-    const flushed = this.#copied;
-    this.#copied = [];
-    this.#sinceCheckpointBytes = 0;
-    flushComponent(target, mediaSizeBytes).then(
-      (error) => {
-        this.#isCheckpointing = false;
-        if (error === null && this.#stopped === null)
-          for (const { first, count } of flushed) target.missing.clearRun(first, count);
-        else this.#stopped ??= error;
-        if (this.#stopped !== null) this.#end(this.#stopped);
-        else this.#goOn(flushed.length === 0);
+  makePiece(): SweepPiece {
+    return new ResyncPiece({
+      ...this.options,
+      asking: this.#asking,
+      totals: this.totals,
+      done: (piece) => this.#copiedTo(piece),
+      failed: (piece, side, error) => {
+        // What can't be read may be readable tomorrow; the rest is copied all the same.
+        if (side === 'source') this.#unreadable ??= error;
+        else this.#sweep.stop(error);
+        this.#sweep.pieceDone(piece, 0);
       },
-      (error: unknown) => this.#end(error as DeviceError),
-    );
+    });
   }
 
-  #goOn(isFlushed: boolean): void {
-    const { missing } = this.options.target;
-    if (missing.nextMarked(this.#cursor) < 0 && isFlushed) {
-      if (missing.countMarked === 0 || this.#unreadable !== null) {
-        this.#end(this.#unreadable);
-        return;
-      }
-      // Something was marked behind the cursor meanwhile.
-      this.#cursor = 0;
-    }
-    this.#fill();
+  next(regionsMax: number): RegionRun | null {
+    const run = this.options.target.missing.nextMarkedRun(this.#cursor, regionsMax);
+    if (run !== null) this.#cursor = run.firstRegion + run.regionCount;
+    return run;
   }
 
-  #end(error: DeviceError | null): void {
-    if (this.#isEnded) return;
-    this.#isEnded = true;
+  async checkpoint(): Promise<void> {
+    const { target, mediaSizeBytes } = this.options;
+    const flushing = this.#copied;
+    this.#flushing = flushing;
+    this.#copied = new RegionBitmap(mediaSizeBytes);
+    const error = await flushComponent(target, mediaSizeBytes);
+    this.#flushing = null;
+    if (error !== null) throw error;
+    // If the target was lost meanwhile the marks stay, which costs no more than copying again.
+    if (!target.takesWrites) return;
+    clearMarks(target.missing, flushing);
+    await this.options.saveMarks();
+  }
+
+  completed(): { readonly error: DeviceError | null } | null {
+    if (this.options.target.missing.countMarked === 0 || this.#unreadable !== null)
+      return { error: this.#unreadable };
+    // Something was marked behind the cursor meanwhile.
+    this.#cursor = 0;
+    return null;
+  }
+
+  ended(error: DeviceError | null): void {
     this.options.ended(error);
+  }
+
+  #copiedTo(piece: ResyncPiece): void {
+    this.#copied.markRun(piece.firstRegion, piece.regionCount);
+    this.#sweep.pieceDone(piece, piece.lengthBytes);
   }
 }
 
-/** One run of marked regions on its way: lock, read, write, unlock. Reused, with its buffer. */
-class Piece implements RangeHolder, BlockIo, ComponentIo {
-  readonly #buffer = Buffer.alloc(PIECE_BYTES);
-  first = 0;
-  count = 0;
-  offsetBytes = 0;
-  lengthBytes = 0;
-  op: 'read' | 'write' | 'write-zeroes' = 'read';
-  readonly bufferAt = 0;
-
-  constructor(
-    private readonly resync: Resync,
-    private readonly options: ResyncOptions,
-  ) {}
-
-  get buffer(): Buffer | null {
-    return this.op === 'write-zeroes' ? null : this.#buffer;
-  }
-
-  aim(first: number, count: number): void {
-    this.first = first;
-    this.count = count;
-    this.offsetBytes = first * REGION_SIZE_BYTES;
-    this.lengthBytes = Math.min(count * REGION_SIZE_BYTES, this.options.mediaSizeBytes - this.offsetBytes);
-  }
-
-  start(): void {
-    if (this.options.locks.acquire(this)) this.granted();
-  }
-
-  granted(): void {
-    this.op = 'read';
-    this.options.read(this);
-  }
-
-  /** The read is done. */
-  done(error: DeviceError | null): void {
-    if (error !== null) {
-      this.#end(null, error);
-      return;
-    }
-    const { target } = this.options;
-    if (!target.takesWrites) {
-      this.#end(new DeviceError('DEVICE_LOST', 'ENXIO', `${target.name} is gone`), null);
-      return;
-    }
-    const isZero = this.#buffer.compare(ZEROES, 0, this.lengthBytes, 0, this.lengthBytes) === 0;
-    // A hole stays a hole where the target knows how.
-    this.op = isZero && target.can.writeZeroes ? 'write-zeroes' : 'write';
-    target.start(this);
-  }
-
-  /** The write is done. */
-  answered(component: Component, error: DeviceError | null): void {
-    if (error === null) component.unflushed.mark(this);
-    this.#end(error, null);
-  }
-
-  #end(targetError: DeviceError | null, sourceError: DeviceError | null): void {
-    this.options.locks.release(this);
-    this.resync.pieceDone(this, targetError, sourceError);
+/** Takes away the marks of all regions that `settled` has. */
+export function clearMarks(marks: RegionBitmap, settled: RegionBitmap): void {
+  for (let from = 0; ;) {
+    const run = settled.nextMarkedRun(from, settled.regionCount);
+    if (run === null) return;
+    marks.clearRun(run.firstRegion, run.regionCount);
+    from = run.firstRegion + run.regionCount;
   }
 }

@@ -4,8 +4,10 @@ import { judgeArrival } from './arrival.js';
 import type { Component } from './component.js';
 import type { Journal } from './journal.js';
 import type { Arrival, MirrorOptions } from './mirror-options.js';
+import type { ByteRange } from '../protocol/geometry.js';
 import type { RangeLocks } from './range-locks.js';
 import { Resync, type ResyncProgress } from './resync.js';
+import type { Pace } from './sweep/pace.js';
 
 /** What became of a component that came. */
 export type ArrivalOutcome = 'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'split brain' | 'foreign' | 'unwanted';
@@ -17,8 +19,9 @@ export interface ReturnHost {
   readonly log: ActivityLog;
   readonly isAutosync: boolean;
   readonly locks: RangeLocks;
-  /** Callers' writes under way. */
-  readonly writesUnderWay: number;
+  readonly pace: Pace;
+  /** Those to read from. */
+  readonly active: readonly Component[];
   startRead(io: BlockIo): void;
   statesChanged(): void;
   drop(component: Component, error: DeviceError): boolean;
@@ -74,6 +77,7 @@ export class Returns {
     component.move('resyncStarted');
     host.statesChanged();
     try {
+      if (component.isFull) await host.journal.trustMarks(component);
       await host.journal.beginResync(component, host.log.extents());
     } catch (error) {
       host.drop(component, error as DeviceError);
@@ -87,9 +91,14 @@ export class Returns {
       locks: host.locks,
       clock: options.clock,
       read: (io) => host.startRead(io),
-      foreground: () => host.writesUnderWay,
+      pace: host.pace,
+      sourceTellsSums: () =>
+        host.active.every(({ identity }) => !identity.isLocal) && host.active.some(({ can }) => can.checksum),
+      saveMarks: () => host.journal.saveMarks(),
       rateBytesPerSecond: options.resyncBytesPerSecond,
       ended: (error) => {
+        // One that was taken out has been ended by whoever took it.
+        if (this.#resyncs.get(component) !== resync) return;
         this.#ended(component, error).catch((failure: unknown) =>
           host.drop(component, failure as DeviceError),
         );
@@ -101,12 +110,22 @@ export class Returns {
 
   /** The component is about to be lost. */
   stop(component: Component, error: DeviceError): void {
-    this.#resyncs.get(component)?.stop(error);
+    const resync = this.#resyncs.get(component);
     this.#resyncs.delete(component);
+    resync?.stop(error);
   }
 
-  stopAll(error: DeviceError): void {
-    for (const resync of this.#resyncs.values()) resync.stop(error);
+  /** Ends all resyncs with what they have copied noted as copied. */
+  async finishAll(error: DeviceError): Promise<void> {
+    const resyncs = [...this.#resyncs.values()];
+    this.#resyncs.clear();
+    await Promise.all(resyncs.map((resync) => resync.finish(error)));
+  }
+
+  /** The component may have other bytes there than the ACTIVE ones: it is marked. */
+  differs(component: Component, range: ByteRange): void {
+    component.missing.mark(range);
+    this.#resyncs.get(component)?.differsAgain(range);
   }
 
   async #ended(component: Component, error: DeviceError | null): Promise<void> {
@@ -117,13 +136,15 @@ export class Returns {
       host.drop(component, error);
       return;
     }
+    const { store } = component;
     try {
       await host.journal.endResync(component);
     } catch (failure) {
       host.drop(component, failure as DeviceError);
       return;
     }
-    if (!component.takesWrites) return;
+    // It may have been lost meanwhile, and even be back.
+    if (!component.takesWrites || component.store !== store) return;
     if (component.missing.countMarked > 0) {
       const message = `${component.name} was written while its resync ended; it starts again`;
       host.drop(component, new DeviceError('DEVICE_IO', 'EIO', message));

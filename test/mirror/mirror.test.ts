@@ -404,7 +404,7 @@ describe('a mirror', () => {
     await writeBytes(rig.mirror, 0, block(1, 8 * 1_048_576));
     await rig.arrive(1);
     await rig.settle();
-    expect(rig.mirror.resyncOf(rig.component(1))?.copiedBytes).toBeLessThanOrEqual(1_048_576);
+    expect(rig.mirror.resyncOf(rig.component(1))?.doneBytes).toBeLessThanOrEqual(1_048_576);
     for (let second = 0; second < 9; second++) {
       rig.clock.advance(1000);
       await rig.settle();

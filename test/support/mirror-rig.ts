@@ -52,9 +52,10 @@ export interface RigOptions {
   readonly count?: number;
   readonly mediaSizeBytes?: number;
   readonly options?: Partial<MirrorOptions>;
-  readonly can?: MemoryDevice['can'];
   /** By slot; left out for those that have none of their own. */
   readonly timeoutsMs?: Readonly<Record<number, number>>;
+  /** What its disks can do; left out: everything. */
+  readonly can?: Partial<MemoryDevice['can']>;
 }
 
 export function makeRig({
@@ -62,6 +63,7 @@ export function makeRig({
   mediaSizeBytes = 16 * 1_048_576,
   options = {},
   timeoutsMs = {},
+  can = {},
 }: RigOptions = {}): Rig {
   const clock = new FakeClock();
   const events: string[] = [];
@@ -69,7 +71,7 @@ export function makeRig({
     slot < count ? { ...FREE_SLOT, componentUuid: uuidOf(slot) } : FREE_SLOT,
   );
   const disks: RigDisk[] = Array.from({ length: count }, (_, slot) => {
-    const memory = new MemoryDevice({ mediaSizeBytes, name: `disk${slot}` });
+    const memory = new MemoryDevice({ mediaSizeBytes, name: `disk${slot}`, can });
     const superblock: Superblock = {
       sequence: 1,
       areaId: Buffer.alloc(8, slot),
