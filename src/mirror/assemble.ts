@@ -93,7 +93,9 @@ function makeMirror(
     if (uuid === NO_UUID) return [];
     return [{ uuid, slot, ...assembly.claim(slot) }];
   });
-  const { sliceBytes = source.label.sliceBytes } = options;
+  const { balance, sliceBytes: labelledSliceBytes, mirrorFlags } = source.label;
+  const { noAutoSync, noFailSync } = mirrorFlags;
+  const { sliceBytes = labelledSliceBytes } = options;
   return new Mirror({
     ...options,
     uuid: superblock.mirrorUuid,
@@ -101,8 +103,9 @@ function makeMirror(
     sectorSizeBytes: superblock.sectorSizeBytes,
     components: identities,
     journal: journalOf(options, source, decision),
-    balance: options.balance ?? balanceOf(source.label.balance, identities),
+    balance: options.balance ?? balanceOf(balance, identities),
     sliceBytes,
+    settings: { balance, sliceBytes: labelledSliceBytes, noAutoSync, noFailSync },
   });
 }
 
@@ -143,6 +146,10 @@ async function launch(
   const hot = decision.isCrashed ? hotExtents(decision.active.map(providerOf), source) : [];
   for (const behind of [...decision.behind, ...decision.missing]) {
     await loadMissing(componentIn(mirror, behind.slot), behind, source, hot);
+  }
+  for (const slot of decision.inactive) componentIn(mirror, slot).isInactive = true;
+  for (const { facts, media } of found) {
+    if (decision.inactive.includes(facts.superblock.slot)) await media.close();
   }
   for (const slot of decision.active) mirror.attachActive(componentIn(mirror, slot), providerOf(slot).media);
   await mirror.journal.begin();

@@ -108,8 +108,12 @@ async function find(opener: ProviderOpener): Promise<FoundProvider> {
     if (opened.state !== 'ok') return { state: opened.state, name, why: opened.why };
     const { media, store, label, superblock, touch } = opened;
     const priority = opener.priority ?? label.priority;
-    const { genid, syncid } = label;
-    const facts: PresentComponent = { name, isLocal, priority, superblock, genid, syncid, touch };
+    const { genid, syncid, diskFlags, mirrorFlags } = label;
+    const facts: PresentComponent = {
+      ...{ name, isLocal, priority, superblock, genid, syncid, touch },
+      isInactive: diskFlags.inactive,
+      noFailSync: mirrorFlags.noFailSync,
+    };
     return { state: 'ok', name, facts, label, media, store };
   } catch (error) {
     if (!(error instanceof DeviceError)) throw error;

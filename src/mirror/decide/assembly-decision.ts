@@ -15,6 +15,10 @@ export interface PresentComponent {
   readonly syncid: number;
   /** Who changed it since we did: 'label' for one that the kernel's gmirror ran, 'image' for a file that was written. */
   readonly touch: 'label' | 'image' | null;
+  /** Its label says INACTIVE: a person has taken it out of use. */
+  readonly isInactive: boolean;
+  /** Its label says NOFAILSYNC: who was in step when the run before crashed counts as in step still. */
+  readonly noFailSync: boolean;
 }
 
 export interface AssemblyInput {
@@ -43,8 +47,10 @@ export type AssemblyDecision =
       readonly active: readonly number[];
       /** They are there, and must be copied to. */
       readonly behind: readonly BehindComponent[];
-      /** Not there; whoever is not full has bitmap and log, as those that are behind. */
+      /** Not there, or left out; whoever is not full has bitmap and log, as those that are behind. */
       readonly missing: readonly BehindComponent[];
+      /** Slots of `missing` that are out of use. */
+      readonly inactive: readonly number[];
       /** The run before has crashed: what is in the log counts as marked for everyone but the source. */
       readonly isCrashed: boolean;
       /** The generation at which each slot was lost; NO_UUID for those in step. */
@@ -86,25 +92,39 @@ function isBehind(one: PresentComponent, two: PresentComponent): boolean {
     // The kernel's numbers tell which of two is newer only where it ran both.
     return one.touch === 'label' && two.touch === 'label' && compareFreshness(one, two) < 0;
   }
-  const { current, slot } = one.superblock;
+  const { current } = one.superblock;
   const { superblock } = two;
   if (two.touch !== null && superblock.current === current) return true;
-  const lostAt = superblock.slots[slot]?.lostAt ?? NO_UUID;
-  return superblock.history.includes(current) || lostAt === current || callsBehind(two, one);
+  return superblock.history.includes(current) || lostAtOf(one, two) === current || callsBehind(two, one);
 }
 
 /** In one generation, the word of the one that went on counts. */
 const callsBehind = (two: PresentComponent, one: PresentComponent): boolean =>
-  two.superblock.current === one.superblock.current &&
-  (two.superblock.slots[one.superblock.slot]?.lostAt ?? NO_UUID) !== NO_UUID;
+  two.superblock.current === one.superblock.current && lostAtOf(one, two) !== NO_UUID;
+
+/** Where `two` says that `one` was lost; not what it says of another component that has its slot now. */
+const lostAtOf = (one: PresentComponent, two: PresentComponent): Uuid =>
+  knows(two, one) ? (two.superblock.slots[one.superblock.slot]?.lostAt ?? NO_UUID) : NO_UUID;
+
+/** Whether `one` is a component, as far as `two` knows. */
+const knows = (two: PresentComponent, one: PresentComponent): boolean =>
+  two.superblock.slots[one.superblock.slot]?.componentUuid === one.superblock.componentUuid;
+
+/** Whether a component calls itself out of use. */
+const isOutOfUse = ({ superblock, isInactive }: PresentComponent): boolean =>
+  isInactive || superblock.slots[superblock.slot]?.isInactive === true;
 
 /** Who is copied to whom when a mirror starts. Changes nothing. `present` is not empty. */
 export function decideAssembly({ present, isDegradedAllowed }: AssemblyInput): AssemblyDecision {
   const misfit = misfitOf(present);
   if (misfit !== null) return misfit;
-  const whole = present.filter(({ superblock }) => !superblock.isInconsistent);
-  if (whole.length === 0) return noSource(present, 'was being copied to, and is a mixture of old and new');
-  const newest = whole.filter((one) => !present.some((other) => other !== one && isOutdatedBy(one, other)));
+  const used = present.filter((one) => !isOutOfUse(one));
+  if (used.length === 0) return noSource(present, 'is deactivated');
+  const whole = used.filter(({ superblock }) => !superblock.isInconsistent);
+  if (whole.length === 0) return noSource(used, 'was being copied to, and is a mixture of old and new');
+  // What somebody does with one that is out of use makes nobody outdated; what its superblock knows may.
+  const witnesses = present.filter((one) => used.includes(one) || one.touch === null);
+  const newest = whole.filter((one) => !witnesses.some((other) => other !== one && isOutdatedBy(one, other)));
   const [source] = [...newest].sort(preference);
   if (source === undefined) {
     const split = splitPair(whole);
@@ -112,20 +132,41 @@ export function decideAssembly({ present, isDegradedAllowed }: AssemblyInput): A
       ? noSource(whole, 'misses writes that another component has')
       : splitBrain(...split);
   }
-  const rival = newest.find((one) => relationOf(one, source) === 'unrelated');
+  const misfits = membersMisfit(source, present, newest);
+  if (misfits !== null) return misfits;
+  const inUse = used.filter(
+    ({ superblock }) => source.superblock.slots[superblock.slot]?.isInactive !== true,
+  );
+  const rival = newest.find((one) => inUse.includes(one) && relationOf(one, source) === 'unrelated');
   if (rival !== undefined) return splitBrain(source, rival);
-  const stranger = strangerTo(source, present);
+  const stranger = strangerTo(source, inUse);
   if (stranger !== null) return splitBrain(source, stranger);
-  const changed = present.find(({ touch }) => touch === 'image');
-  if (changed !== undefined && present.length > 1) return splitBrain(changed, otherThan(changed, present));
-  return run(source, newest, present, isDegradedAllowed);
+  const changed = inUse.find(({ touch }) => touch === 'image');
+  if (changed !== undefined && inUse.length > 1) return splitBrain(changed, otherThan(changed, inUse));
+  return run({ source, newest, inUse, present, isDegradedAllowed });
 }
+
+/** Who is a component is what the newest superblock says: an older one may not know who came since, or who went. */
+function membersMisfit(
+  source: PresentComponent,
+  present: readonly PresentComponent[],
+  newest: readonly PresentComponent[],
+): Refusal | null {
+  const gone = present.find((one) => !knows(source, one));
+  if (gone !== undefined) return noMember(gone, source);
+  // Of two that were written without one another, one may have been removed before that.
+  const other = newest.find((one) => !knows(one, source));
+  return other === undefined ? null : noMember(source, other);
+}
+
+const noMember = (one: PresentComponent, says: PresentComponent): Refusal =>
+  foreign(`${one.name} is no component any more, says ${says.name}; start the mirror without it`);
 
 /** An inconsistent component's superblock tells who was left behind, too. */
 const isOutdatedBy = (one: PresentComponent, other: PresentComponent): boolean =>
   other.superblock.isInconsistent
     ? one.touch === null &&
-      other.superblock.slots[one.superblock.slot]?.lostAt === one.superblock.current &&
+      lostAtOf(one, other) === one.superblock.current &&
       one.superblock.current !== other.superblock.current
     : relationOf(one, other) === 'older';
 
@@ -163,13 +204,16 @@ function preference(one: PresentComponent, other: PresentComponent): number {
 const isSuspect = ({ superblock }: PresentComponent): boolean =>
   superblock.slots[superblock.slot]?.isMarked === true;
 
-function run(
-  source: PresentComponent,
-  newest: readonly PresentComponent[],
-  present: readonly PresentComponent[],
-  isDegradedAllowed: boolean,
-): AssemblyDecision {
+interface RunInput extends AssemblyInput {
+  readonly source: PresentComponent;
+  readonly newest: readonly PresentComponent[];
+  /** Of `present`. */
+  readonly inUse: readonly PresentComponent[];
+}
+
+function run({ source, newest, inUse, present, isDegradedAllowed }: RunInput): AssemblyDecision {
   const { slots, isRunning, current } = source.superblock;
+  const inactive: number[] = [];
   const missing: BehindComponent[] = [];
   const behind: BehindComponent[] = [];
   const active = [source.superblock.slot];
@@ -177,21 +221,25 @@ function run(
   const lostAt = slots.map((record) => record.lostAt);
   for (const [slot, record] of slots.entries()) {
     if (record.componentUuid === NO_UUID || slot === source.superblock.slot) continue;
-    const component = present.find(({ superblock }) => superblock.slot === slot);
+    const component = inUse.find(({ superblock }) => superblock.slot === slot);
+    const isPresent = present.some(({ superblock }) => superblock.slot === slot);
     const isFull = record.isFull || isTouched;
     if (component === undefined) {
       missing.push({ slot, isFull });
+      if (isPresent || record.isInactive) inactive.push(slot);
       if (record.lostAt === NO_UUID) lostAt[slot] = current;
       continue;
     }
-    if (newest.includes(component) && !isRunning && !isFull && !record.isMarked) {
+    const isInStep = !isRunning || source.noFailSync;
+    if (newest.includes(component) && isInStep && !isFull && !record.isMarked) {
       active.push(slot);
       continue;
     }
     behind.push({ slot, isFull: isFull || !isMarkedBy(source, component) });
     lostAt[slot] = component.superblock.current;
   }
-  if (missing.length > 0 && !isDegradedAllowed) return missingRefusal(source, missing);
+  const unexpected = missing.filter(({ slot }) => !inactive.includes(slot));
+  if (unexpected.length > 0 && !isDegradedAllowed) return missingRefusal(source, unexpected);
   const isNewlyBehind = lostAt.some((at, slot) => at !== NO_UUID && slots[slot]?.lostAt === NO_UUID);
   // What the log of a component says that the kernel ran is older than what the kernel did; everything is copied.
   const isCrashed = isRunning;
@@ -202,6 +250,7 @@ function run(
     active,
     behind,
     missing,
+    inactive,
     isCrashed,
     lostAt,
     beginsGeneration,
@@ -223,7 +272,7 @@ function misfitOf(present: readonly PresentComponent[]): Refusal | null {
   const [first] = present;
   assert(first !== undefined, 'assembly: no component');
   for (const [index, one] of present.entries()) {
-    const { mirrorUuid, mediaSizeBytes, sectorSizeBytes, componentUuid, slot } = one.superblock;
+    const { mirrorUuid, mediaSizeBytes, sectorSizeBytes, componentUuid } = one.superblock;
     const expected = first.superblock;
     if (mirrorUuid !== expected.mirrorUuid) {
       return foreign(`${one.name} and ${first.name} are components of different mirrors`);
@@ -231,12 +280,10 @@ function misfitOf(present: readonly PresentComponent[]): Refusal | null {
     if (mediaSizeBytes !== expected.mediaSizeBytes || sectorSizeBytes !== expected.sectorSizeBytes) {
       return foreign(`${one.name} and ${first.name} disagree about the size of their mirror`);
     }
-    const twin = present.slice(0, index).find(({ superblock }) => superblock.slot === slot);
+    const twin = present.slice(0, index).find(({ superblock }) => superblock.componentUuid === componentUuid);
     if (twin !== undefined) {
       return foreign(`${one.name} and ${twin.name} are the same component, or one is a copy of the other`);
     }
-    const removed = present.find(({ superblock }) => superblock.slots[slot]?.componentUuid !== componentUuid);
-    if (removed !== undefined) return foreign(`${one.name} is no component any more, says ${removed.name}`);
   }
   return null;
 }

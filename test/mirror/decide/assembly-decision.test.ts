@@ -20,6 +20,10 @@ interface Case {
   readonly running?: boolean;
   readonly mixture?: boolean;
   readonly touch?: PresentComponent['touch'];
+  readonly inactive?: boolean;
+  /** Slots that are free in its table. */
+  readonly removed?: readonly number[];
+  readonly noFailSync?: boolean;
   readonly syncid?: number;
 }
 
@@ -46,7 +50,7 @@ function component(facts: Case): PresentComponent {
     syncid: 1,
     modifiedNs: 0n,
     slots: Array.from({ length: SLOT_COUNT }, (_, index) =>
-      index > 1
+      index > 1 || facts.removed?.includes(index) === true
         ? FREE_SLOT
         : {
             componentUuid: uuid(String(index + 5)),
@@ -65,6 +69,8 @@ function component(facts: Case): PresentComponent {
     genid: 0,
     syncid: facts.syncid ?? 1,
     touch: facts.touch ?? null,
+    isInactive: facts.inactive ?? false,
+    noFailSync: facts.noFailSync ?? false,
   };
 }
 
@@ -211,6 +217,61 @@ describe('a start of two components', () => {
       'NO_SOURCE',
     ],
     ['one is missing', [{ slot: 0 }], 'MISSING'],
+    ['the second is deactivated', [{ slot: 0 }, { slot: 1, inactive: true }], 'from 0, 1 marked'],
+    ['only a deactivated one is there', [{ slot: 1, inactive: true }], 'NO_SOURCE'],
+    [
+      'the deactivated one knows of writes the first misses',
+      [
+        { slot: 0, current: MIDDLE, history: [] },
+        { slot: 1, inactive: true },
+      ],
+      'NO_SOURCE',
+    ],
+    [
+      'the deactivated one was used elsewhere',
+      [{ slot: 0 }, { slot: 1, inactive: true, touch: 'image' }],
+      'from 0, 1 marked',
+    ],
+    [
+      'both were in step in a crash that is not to be cleaned up after',
+      [
+        { slot: 0, running: true, noFailSync: true },
+        { slot: 1, running: true, noFailSync: true },
+      ],
+      'from 0, in step',
+    ],
+    [
+      'the second was removed before the present generation',
+      [
+        { slot: 0, removed: [1] },
+        { slot: 1, current: MIDDLE, history: [] },
+      ],
+      'FOREIGN',
+    ],
+    [
+      'the second was removed, and went on alone',
+      [
+        { slot: 0, removed: [1] },
+        { slot: 1, current: OTHER, history: [MIDDLE] },
+      ],
+      'FOREIGN',
+    ],
+    [
+      'the first was removed, is preferred, and went on alone',
+      [
+        { slot: 0, current: OTHER, history: [MIDDLE] },
+        { slot: 1, removed: [0] },
+      ],
+      'FOREIGN',
+    ],
+    [
+      'the second came to a mirror whose first component was not told yet',
+      [
+        { slot: 0, current: MIDDLE, history: [], removed: [1] },
+        { slot: 1, current: NEW, history: [MIDDLE] },
+      ],
+      'from 1, 0 marked',
+    ],
   ] satisfies [string, Case[], string][])('%s: %3$s', (_what, cases, expected) => {
     expect(inShort(decide(cases))).toBe(expected);
   });
