@@ -8,9 +8,9 @@ import {
 /** Threads run compiled programs only, so the built one. */
 const THREAD_PROGRAM = join(import.meta.dirname, '../../dist/device/disk-thread/thread.js');
 
-/** Opened for reading and writing, unless told otherwise. */
+/** Opened for reading and writing and with its thread doing all reads, unless told otherwise. */
 export const openThreaded = (
   path: string,
   options: Partial<OpenDiskThreadOptions> = {},
 ): Promise<DiskThreadDevice> =>
-  openDiskThread(path, { access: 'rw', threadProgram: THREAD_PROGRAM, ...options });
+  openDiskThread(path, { access: 'rw', threadProgram: THREAD_PROGRAM, cachedReads: false, ...options });

@@ -6,6 +6,7 @@ import { assertStartable } from '../check-io.js';
 import { requestError } from '../device-errors.js';
 import { openFile, type FileDevice, type OpenFileOptions } from '../file-device.js';
 import type { MediaInfo } from '../media.js';
+import { CachedReads } from '../platform/cached-reads.js';
 import { PAYLOAD_BYTES, PIECE_BYTES_MAX, REQUESTS_MAX } from './limits.js';
 import { PayloadRing } from './payload-ring.js';
 import { MODE, SharedQueue, TRANSFER } from './shared-queue.js';
@@ -15,6 +16,8 @@ import { startThread, type DiskThread } from './start-thread.js';
 export interface OpenDiskThreadOptions extends OpenFileOptions {
   /** Requests that the thread may have before it at once, at least 1; more wait. REQUESTS_MAX if left out. */
   readonly requestsMax?: number;
+  /** Do what the system has in memory at once, as CachedReads can; true if left out. */
+  readonly cachedReads?: boolean;
   /** The compiled program of the thread; the one beside this file if left out. */
   readonly threadProgram?: string | URL;
 }
@@ -34,7 +37,7 @@ export async function openDiskThread(
   const queue = SharedQueue.create(requestsMax, PAYLOAD_BYTES);
   try {
     const thread = await startThread(program, { blocks: queue.blocks, fd: file.fd, name: file.name });
-    return new DiskThreadDevice(file, queue, thread);
+    return new DiskThreadDevice(file, queue, thread, options.cachedReads !== false);
   } catch (cause) {
     await file.close();
     const what = cause instanceof Error ? cause.message : String(cause);
@@ -45,8 +48,8 @@ export async function openDiskThread(
 
 /**
  * A local file or disk that is read and written by a thread of its own, one request after the other and in order of
- * start. A disk that hangs does not hang the event loop, and the thread never touches a caller's buffer: data goes
- * through shared memory. So the device can be abandoned. Flush, trim, zeroes and checksums run beside the reads and
+ * start; a read of what the system has in memory is done at once. A disk that hangs does not hang the event loop, and the
+ * thread never touches a caller's buffer: data goes through shared memory. So the device can be abandoned. Flush, trim, zeroes and checksums run beside the reads and
  * writes on Node's thread pool, where a disk that hangs keeps two threads at most.
  *
  * While it is open it keeps the process alive. A process with a thread that hangs in a system call ends only by SIGKILL:
@@ -67,6 +70,9 @@ export class DiskThreadDevice implements BlockDevice {
   readonly #waiting: BlockIo[] = [];
   #waitingDoneBytes = 0;
   readonly #slow: SlowLane;
+  readonly #cached: CachedReads | null;
+  /** Reads that are done already, to be told of in a microtask. */
+  #readAtOnce: BlockIo[] = [];
   readonly #searches = new Set<(error: DeviceError) => void>();
   #submitted = 0;
   #finished = 0;
@@ -82,6 +88,7 @@ export class DiskThreadDevice implements BlockDevice {
     private readonly file: FileDevice,
     private readonly queue: SharedQueue,
     private readonly thread: DiskThread,
+    hasCachedReads: boolean,
   ) {
     this.name = file.name;
     this.mediaSizeBytes = file.mediaSizeBytes;
@@ -90,6 +97,7 @@ export class DiskThreadDevice implements BlockDevice {
     this.media = file.media;
     this.#payload = new PayloadRing(queue.payload.length);
     this.#slots = Array.from({ length: queue.slotCount }, () => null);
+    this.#cached = hasCachedReads ? new CachedReads(file.fd) : null;
     this.#slow = new SlowLane(file, (io, error) => this.#finish(io, error));
     thread.port.on('message', this.#collect);
     thread.exited.then(
@@ -110,9 +118,28 @@ export class DiskThreadDevice implements BlockDevice {
       this.#slow.start(io);
       return;
     }
+    const isAlone = this.#waiting.length === 0 && this.#submitted === this.#finished;
+    // After a write that is under way it has to go the same way, or it could overtake it.
+    if (io.op === 'read' && isAlone && this.#readNow(io)) return;
     this.#waiting.push(io);
     if (this.#waiting.length === 1) this.#submitWaiting();
   }
+
+  /** What is in memory needs no thread, and the way there and back costs more than the copy. */
+  #readNow(io: BlockIo): boolean {
+    const { buffer, bufferAt, lengthBytes, offsetBytes } = io;
+    if (buffer === null || this.#cached?.read(buffer, bufferAt, lengthBytes, offsetBytes) !== true)
+      return false;
+    if (this.#readAtOnce.length === 0) queueMicrotask(this.#tellOfReads);
+    this.#readAtOnce.push(io);
+    return true;
+  }
+
+  readonly #tellOfReads = (): void => {
+    const done = this.#readAtOnce;
+    this.#readAtOnce = [];
+    for (const io of done) this.#finish(io, null);
+  };
 
   /** As of FileDevice. Rejects with DEVICE_TIMEOUT if the device is abandoned meanwhile. */
   nextAllocated(offsetBytes: number): Promise<ByteRange | null> {

@@ -18,6 +18,8 @@ export interface Native {
   call(name: NativeName, ...args: readonly NativeArgument[]): number;
   /** On a thread of the pool, for what may take long. */
   callAsync(name: NativeName, ...args: readonly NativeArgument[]): Promise<number>;
+  /** Where the memory of `buffer` lies; it stays there as long as the buffer lives. */
+  addressOf(buffer: Buffer): number;
 }
 
 interface Signature {
@@ -34,6 +36,8 @@ const SIGNATURES = {
   // In C its last parameter is an ellipsis, which koffi can't call on another thread. In the calling conventions of the
   // systems that loadNative lets through, a pointer goes the same way in either form.
   ioctl: { result: 'int', parameters: ['int', 'ulong', 'void *'] },
+  // glibc from 2.26 on, musl from 1.2.5 on.
+  preadv2: { result: 'int64', parameters: ['int', 'void *', 'int', 'int64', 'int'] },
   poll: { result: 'int', parameters: ['void *', 'ulong', 'int'] },
   setsockopt: { result: 'int', parameters: ['int', 'int', 'int', 'void *', 'uint32'] },
   getsockopt: { result: 'int', parameters: ['int', 'int', 'int', 'void *', 'void *'] },
@@ -52,6 +56,7 @@ interface KoffiFunction {
 interface Koffi {
   load(path: null): { func(name: string, result: string, parameters: readonly string[]): KoffiFunction };
   errno(): number;
+  address(buffer: Buffer): bigint;
 }
 
 let loaded: Native | null | undefined;
@@ -106,6 +111,10 @@ class KoffiNative implements Native {
       };
       this.#function(name).async(...args, done);
     });
+  }
+
+  addressOf(buffer: Buffer): number {
+    return Number(this.koffi.address(buffer));
   }
 
   #checked(name: NativeName, result: number | bigint): number {

@@ -10,6 +10,12 @@ describeBlockDevice('a file with a thread of its own', async (scratch) => {
   return await openThreaded(path);
 });
 
+describeBlockDevice('a file with a thread of its own, what is cached read at once', async (scratch) => {
+  const path = scratch.path('test.img');
+  await createImage(path, 1_048_576);
+  return await openThreaded(path, { cachedReads: true });
+});
+
 describeBlockDevice('a file with a thread that takes one request at a time', async (scratch) => {
   const path = scratch.path('test.img');
   await createImage(path, 300_032);

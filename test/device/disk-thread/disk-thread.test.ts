@@ -121,21 +121,29 @@ describe('a disk thread', () => {
     );
   });
 
-  test('shows each read the last write of that range that was started before it', async () => {
-    await withDevice(await newImage(1_048_576), async (device) => {
-      const outcomes: Promise<unknown>[] = [];
-      const found: Buffer[] = [];
-      for (let index = 0; index < 300; index++) {
-        const range = { offsetBytes: 8192, lengthBytes: 4096 };
-        outcomes.push(start(device, 'write', range, pattern(4096, index)));
-        const buffer = Buffer.alloc(4096);
-        found.push(buffer);
-        outcomes.push(start(device, 'read', range, buffer));
-      }
-      expect(new Set(await Promise.all(outcomes))).toEqual(new Set([null]));
-      expect(found.every((buffer, index) => buffer.equals(pattern(4096, index)))).toBe(true);
-    });
-  });
+  test.each([true, false])(
+    'shows each read the last write of its range that was started before it (cached reads %s)',
+    async (cachedReads) => {
+      const path = await newImage(1_048_576);
+      await withDevice(
+        path,
+        async (device) => {
+          const outcomes: Promise<unknown>[] = [];
+          const found: Buffer[] = [];
+          for (let index = 0; index < 300; index++) {
+            const range = { offsetBytes: 8192, lengthBytes: 4096 };
+            outcomes.push(start(device, 'write', range, pattern(4096, index)));
+            const buffer = Buffer.alloc(4096);
+            found.push(buffer);
+            outcomes.push(start(device, 'read', range, buffer));
+          }
+          expect(new Set(await Promise.all(outcomes))).toEqual(new Set([null]));
+          expect(found.every((buffer, index) => buffer.equals(pattern(4096, index)))).toBe(true);
+        },
+        { cachedReads },
+      );
+    },
+  );
 
   test('never misses that there is work, nor that it is done', async () => {
     await withDevice(await newImage(1_048_576), async (device) => {
