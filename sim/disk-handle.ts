@@ -1,0 +1,217 @@
+import {
+  DeviceError,
+  type BlockDevice,
+  type BlockIo,
+  type Capabilities,
+  type DeviceErrorCode,
+} from '../src/device/block-device.js';
+import { assertStartable } from '../src/device/check-io.js';
+import { checksumRegions } from '../src/protocol/crc32c.js';
+import type { Chance } from './chance.js';
+import { SECTOR_BYTES, type SimDisk, type WriteMark } from './disk.js';
+import type { SimProcess } from './process.js';
+import type { World } from './world.js';
+
+/** How a disk behaves at the moment; faults are set and reset from outside. */
+export class DiskConduct {
+  /** Answers take this long on average. */
+  latencyMs = 0.3;
+  /** Until then it answers nothing. */
+  hungUntilMs = 0;
+  /** How many of the next requests of each kind fail. */
+  readonly failing = { read: 0, write: 0, flush: 0 };
+
+  heal(): void {
+    this.hungUntilMs = 0;
+    this.failing.read = 0;
+    this.failing.write = 0;
+    this.failing.flush = 0;
+  }
+}
+
+export interface Drive {
+  readonly disk: SimDisk;
+  readonly conduct: DiskConduct;
+  readonly can: Capabilities;
+  readonly chance: Chance;
+}
+
+interface Pending {
+  readonly io: BlockIo;
+  readonly startedAt: number;
+  readonly mark: WriteMark;
+  /** What an abandoned write would still write; null while its buffer is the caller's. */
+  copy: Buffer | null;
+  isAnswered: boolean;
+  /** The medium has it. */
+  isDone: boolean;
+}
+
+/** A disk as one process has it open. */
+export class DiskHandle implements BlockDevice {
+  readonly name: string;
+  readonly mediaSizeBytes: number;
+  readonly sectorSizeBytes = SECTOR_BYTES;
+  readonly can: Capabilities;
+  readonly #pending = new Set<Pending>();
+  #isClosing = false;
+  #isAbandoned = false;
+  #whenIdle: (() => void)[] = [];
+  readonly #kill: { cancel(): void };
+
+  constructor(
+    private readonly world: World,
+    private readonly process: SimProcess,
+    private readonly drive: Drive,
+  ) {
+    this.name = `${process.name}:${drive.disk.name}`;
+    this.mediaSizeBytes = drive.disk.sizeBytes;
+    this.can = drive.can;
+    this.#kill = process.onKill(() => this.#killed());
+  }
+
+  /** Whether writes of it may still reach the medium. */
+  get isIdle(): boolean {
+    return this.#pending.size === 0;
+  }
+
+  start(io: BlockIo): void {
+    assertStartable(this, io);
+    if (this.#isClosing || this.#isAbandoned) {
+      queueMicrotask(() => this.#end(io, 'DEVICE_CLOSED'));
+      return;
+    }
+    // What is left of a killed process asks in vain.
+    if (!this.process.isAlive) return;
+    const { world, drive } = this;
+    const pending: Pending = {
+      io,
+      startedAt: world.nextOrder(),
+      mark: { answeredAt: Infinity, writer: this.process },
+      copy: null,
+      isAnswered: false,
+      isDone: false,
+    };
+    this.#pending.add(pending);
+    const effectMs = drive.chance.delayMs(drive.conduct.latencyMs);
+    world.after(effectMs, () => this.#due(pending));
+  }
+
+  /** Fails all that is in flight; what is under way may still land, until close() has resolved. */
+  abandon(): void {
+    if (this.#isAbandoned) return;
+    this.#isAbandoned = true;
+    const given = [...this.#pending].filter(({ isAnswered }) => !isAnswered);
+    for (const pending of given) {
+      const { op, buffer, bufferAt, lengthBytes } = pending.io;
+      if (op === 'write' && buffer !== null)
+        pending.copy = Buffer.from(buffer.subarray(bufferAt, bufferAt + lengthBytes));
+      pending.isAnswered = true;
+    }
+    queueMicrotask(() => {
+      for (const { io } of given) this.#end(io, 'DEVICE_TIMEOUT');
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    if (this.#pending.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+    this.#kill.cancel();
+  }
+
+  #due(pending: Pending): void {
+    if (!this.#pending.has(pending)) return;
+    const { world, drive } = this;
+    const waitMs = drive.conduct.hungUntilMs - world.nowMs;
+    if (waitMs > 0) {
+      world.after(waitMs + drive.chance.delayMs(drive.conduct.latencyMs), () => this.#due(pending));
+      return;
+    }
+    pending.isDone = true;
+    const error = this.#takeEffect(pending);
+    world.after(drive.chance.delayMs(drive.conduct.latencyMs / 3), () => this.#answer(pending, error));
+  }
+
+  #answer(pending: Pending, error: DeviceErrorCode | null): void {
+    if (!this.#pending.delete(pending)) return;
+    // A write that failed in part is as much in the cache as any other, and a flush writes it.
+    pending.mark.answeredAt = this.world.nextOrder();
+    if (!pending.isAnswered && this.process.isAlive) {
+      pending.isAnswered = true;
+      this.#end(pending.io, error);
+    }
+    if (this.#pending.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+
+  /** What it was asked for happens on the medium, or a part of it. */
+  #takeEffect(pending: Pending): DeviceErrorCode | null {
+    const { io, startedAt } = pending;
+    const { disk, conduct } = this.drive;
+    // What was given up reads no more, and of its writes only those that are under way happen.
+    if (this.#isAbandoned && (io.op === 'read' || io.op === 'checksum')) return null;
+    if (io.op === 'read' || io.op === 'checksum') return this.#read(io);
+    if (io.op === 'flush') {
+      if (conduct.failing.flush > 0) {
+        conduct.failing.flush -= 1;
+        disk.failFlush(this.process);
+        return 'DEVICE_IO';
+      }
+      disk.flush(startedAt);
+      return null;
+    }
+    if (conduct.failing.write > 0) {
+      conduct.failing.write -= 1;
+      this.#writePart(pending);
+      return 'DEVICE_IO';
+    }
+    disk.write(io, bytesOf(pending), pending.mark);
+    return null;
+  }
+
+  #read(io: BlockIo): DeviceErrorCode | null {
+    const { disk, conduct } = this.drive;
+    if (conduct.failing.read > 0) {
+      conduct.failing.read -= 1;
+      return 'DEVICE_IO';
+    }
+    if (disk.hasBadSector(io.offsetBytes, io.lengthBytes)) return 'DEVICE_IO';
+    const { buffer, bufferAt, lengthBytes } = io;
+    if (buffer === null) return null;
+    if (io.op === 'read') {
+      disk.read(io.offsetBytes, buffer.subarray(bufferAt, bufferAt + lengthBytes));
+      return null;
+    }
+    const bytes = Buffer.alloc(lengthBytes);
+    disk.read(io.offsetBytes, bytes);
+    checksumRegions(bytes, buffer, bufferAt);
+    return null;
+  }
+
+  #writePart(pending: Pending): void {
+    const { disk, chance } = this.drive;
+    const keptPart = chance.pick([0, 0.5, 1]);
+    disk.write(pending.io, bytesOf(pending), pending.mark, () => chance.happens(keptPart));
+  }
+
+  /** The process is gone; what the kernel was doing for it is done, or not, or in part. */
+  #killed(): void {
+    for (const pending of this.#pending) {
+      const { op } = pending.io;
+      const isWrite = op !== 'read' && op !== 'flush' && op !== 'checksum';
+      if (isWrite && !pending.isDone) this.#writePart(pending);
+    }
+    this.#pending.clear();
+    for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+
+  #end(io: BlockIo, code: DeviceErrorCode | null): void {
+    const errno = code === 'DEVICE_TIMEOUT' ? 'ETIMEDOUT' : 'EIO';
+    io.done(code === null ? null : new DeviceError(code, errno, `${this.name}: ${io.op}: ${code}`));
+  }
+}
+
+/** Null for zeros. The buffer is looked at when the write happens, as late as the device may. */
+function bytesOf({ io, copy }: Pending): Buffer | null {
+  if (io.op !== 'write' || io.buffer === null) return null;
+  return copy ?? io.buffer.subarray(io.bufferAt, io.bufferAt + io.lengthBytes);
+}

@@ -1,0 +1,97 @@
+import { DeviceError } from '../src/device/block-device.js';
+import { DiskHandle, type Drive } from './disk-handle.js';
+import { SimProcess } from './process.js';
+import type { Wire } from './link.js';
+import type { World } from './world.js';
+
+/** One client's attachment to the disk of a host. */
+export interface Attachment {
+  readonly handle: DiskHandle;
+  readonly wire: Wire;
+}
+
+/** A machine with one disk, a server that exports it, and room for the mirror. */
+export class Host {
+  isOn = true;
+  /** When its disk lost its cache last, in the order of the world; 0 for never. */
+  lostPowerAt = 0;
+  /** The mirror runs here, and has the disk to itself. */
+  isTaken = false;
+  #server: SimProcess;
+  readonly #attachments = new Set<Attachment>();
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    readonly world: World,
+    readonly name: string,
+    readonly drive: Drive,
+  ) {
+    this.#server = new SimProcess(world, `server at ${name}`);
+  }
+
+  get server(): SimProcess {
+    return this.#server;
+  }
+
+  /** For the mirror that runs here: resolves when no client of the server can reach the disk any more. */
+  takeOver(process: SimProcess): Promise<DiskHandle> {
+    return this.#inTurn(async () => {
+      await this.#endAttachments();
+      return new DiskHandle(this.world, process, this.drive);
+    });
+  }
+
+  /** A client of the server; the one before it is gone when this resolves. Rejects if the mirror runs here. */
+  attach(wire: Wire): Promise<DiskHandle> {
+    return this.#inTurn(async () => {
+      await this.#endAttachments();
+      if (this.isTaken) throw new DeviceError('DEVICE_REFUSED', 'EBUSY', `${this.name}: the image is in use`);
+      const handle = new DiskHandle(this.world, this.#server, this.drive);
+      this.#attachments.add({ handle, wire });
+      return handle;
+    });
+  }
+
+  /** The server is killed and started again; its clients' connections are reset. */
+  restartServer(): void {
+    this.#server.kill();
+    for (const { wire } of this.#attachments) wire.reset();
+    this.#attachments.clear();
+    if (this.isOn) this.#server = new SimProcess(this.world, `server at ${this.name}`);
+  }
+
+  powerOff(): void {
+    if (!this.isOn) return;
+    this.isOn = false;
+    this.#server.kill();
+    this.drive.conduct.heal();
+    this.drive.disk.losePower(this.drive.chance);
+    this.lostPowerAt = this.world.nextOrder();
+  }
+
+  /** Whoever was connected learns now that nobody knows of that. */
+  powerOn(): void {
+    if (this.isOn) return;
+    this.isOn = true;
+    for (const { wire } of this.#attachments) wire.reset();
+    this.#attachments.clear();
+    this.#server = new SimProcess(this.world, `server at ${this.name}`);
+  }
+
+  async #endAttachments(): Promise<void> {
+    const old = [...this.#attachments];
+    await Promise.all(
+      old.map(({ handle, wire }) => {
+        wire.closeFrom('back');
+        return handle.close();
+      }),
+    );
+    for (const attachment of old) this.#attachments.delete(attachment);
+  }
+
+  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
+    const mine = this.#turn.then(run);
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+}

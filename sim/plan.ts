@@ -1,0 +1,182 @@
+import type { BalanceAlgorithm } from '../src/mirror/balance.js';
+import { EXTENT_SIZE_BYTES } from '../src/protocol/area-layout.js';
+import { REGION_SIZE_BYTES } from '../src/protocol/geometry.js';
+import { Chance } from './chance.js';
+import type { MirrorSettings } from './daemon.js';
+import { SECTOR_BYTES } from './disk.js';
+
+export type ClientOp = 'read' | 'write' | 'write-zeroes' | 'trim' | 'flush';
+
+/** How the mirror is started again after its process ended. */
+export interface Restart {
+  /** Index of the host; another one than before is a promotion. */
+  readonly host: number;
+  readonly afterMs: number;
+  /** So long all components are waited for; then it is started without, if its own disk is known to be good. */
+  readonly patienceMs: number;
+}
+
+/** One thing that happens. Hosts are given by index; one that makes no sense at the moment is left out. */
+export type Step =
+  | { readonly kind: 'io'; readonly op: ClientOp; readonly firstSector: number; readonly sectorCount: number }
+  /** The mirror's process is killed. */
+  | { readonly kind: 'kill'; readonly restart: Restart }
+  /** The mirror is stopped cleanly. */
+  | { readonly kind: 'stop'; readonly restart: Restart }
+  /** A host loses its power, for so long. */
+  | { readonly kind: 'power'; readonly host: number; readonly offMs: number; readonly restart: Restart }
+  /** All do. */
+  | { readonly kind: 'blackout'; readonly offMs: number; readonly restart: Restart }
+  | { readonly kind: 'server'; readonly host: number }
+  | { readonly kind: 'cut'; readonly host: number; readonly other: number; readonly forMs: number }
+  /** What `host` sends to `other` waits. */
+  | { readonly kind: 'stall'; readonly host: number; readonly other: number; readonly forMs: number }
+  | { readonly kind: 'hang'; readonly host: number; readonly forMs: number }
+  | { readonly kind: 'slow'; readonly host: number; readonly latencyMs: number; readonly forMs: number }
+  | {
+      readonly kind: 'fail';
+      readonly host: number;
+      readonly op: 'read' | 'write' | 'flush';
+      readonly count: number;
+    }
+  | { readonly kind: 'bad'; readonly host: number; readonly sector: number }
+  | { readonly kind: 'rebuild'; readonly host: number }
+  /** Looks what a loss of power at this moment would leave. */
+  | { readonly kind: 'look' };
+
+export interface PlannedStep {
+  readonly atMs: number;
+  readonly step: Step;
+}
+
+/** Everything that a run is made of besides the seed of the small chances: delays, torn writes, what a crash keeps. */
+export interface Plan {
+  readonly seed: number;
+  readonly componentCount: number;
+  readonly diskSizeBytes: number;
+  readonly settings: MirrorSettings;
+  readonly steps: readonly PlannedStep[];
+}
+
+const MIB = 1_048_576;
+const BALANCES: readonly BalanceAlgorithm[] = ['prefer', 'round-robin', 'load', 'split', 'prefer-local'];
+type FaultKind = Exclude<Step['kind'], 'io' | 'look'>;
+const FAULTS: readonly FaultKind[] = [
+  ...(['kill', 'stop', 'power', 'power', 'blackout', 'server', 'cut', 'cut', 'stall'] as const),
+  ...(['hang', 'slow', 'fail', 'bad', 'rebuild'] as const),
+];
+
+/** The plan of a seed. */
+export function planOf(seed: number): Plan {
+  const chance = new Chance(seed).fork('plan');
+  const componentCount = chance.happens(0.3) ? 3 : 2;
+  const dataMiB = chance.pick([12, 16, 24]);
+  const settings: MirrorSettings = {
+    balance: chance.pick(BALANCES),
+    timeoutMs: chance.pick([1500, 3000, 10_000]),
+    idleMs: chance.pick([300, 1000, 5000]),
+    extentsMax: chance.between(2, 4),
+    resyncBytesPerSecond: chance.happens(0.3) ? 4 * MIB : 0,
+  };
+  const diskSizeBytes = dataMiB * MIB + 160 * 1024;
+  const mediaSectors = (dataMiB * MIB) / SECTOR_BYTES;
+  const steps = [
+    ...clientSteps(chance.fork('client'), mediaSectors),
+    ...faultSteps(chance.fork('faults'), componentCount, mediaSectors),
+  ];
+  steps.sort((one, other) => one.atMs - other.atMs);
+  return { seed, componentCount, diskSizeBytes, settings, steps };
+}
+
+const RUN_MS = 60_000;
+
+/** Bursts of requests on a few places, so that they overlap, with pauses in which the mirror settles. */
+function clientSteps(chance: Chance, mediaSectors: number): PlannedStep[] {
+  const places = Array.from({ length: chance.between(3, 14) }, () => placeOf(chance, mediaSectors));
+  const flushPart = chance.pick([0.02, 0.08, 0.3]);
+  const readPart = chance.pick([0.1, 0.3, 0.5]);
+  const sectorsMax = chance.pick([8, 64, 300]);
+  const burstGapMs = chance.pick([1, 5, 40]);
+  const steps: PlannedStep[] = [];
+  const opOf = (): ClientOp => {
+    if (chance.happens(flushPart)) return 'flush';
+    if (chance.happens(readPart)) return 'read';
+    return chance.happens(0.9) ? 'write' : chance.pick(['trim', 'write-zeroes'] as const);
+  };
+  for (let atMs = 200; atMs < RUN_MS; atMs += chance.delayMs(chance.pick([100, 1500, 4000]))) {
+    for (let left = chance.between(1, 24); left > 0; left--) {
+      atMs += chance.delayMs(burstGapMs);
+      const op = opOf();
+      if (op === 'flush') {
+        steps.push({ atMs, step: { kind: 'io', op, firstSector: 0, sectorCount: 0 } });
+        continue;
+      }
+      const place = chance.pick(places);
+      const firstSector = Math.min(mediaSectors - 1, place + chance.below(sectorsMax));
+      const sectorCount = Math.min(mediaSectors - firstSector, chance.between(1, sectorsMax));
+      steps.push({ atMs, step: { kind: 'io', op, firstSector, sectorCount } });
+    }
+  }
+  return steps;
+}
+
+/** Often where a region or an extent ends, for there things go wrong. */
+function placeOf(chance: Chance, mediaSectors: number): number {
+  const unitSectors =
+    chance.pick([1, REGION_SIZE_BYTES, REGION_SIZE_BYTES, EXTENT_SIZE_BYTES]) / SECTOR_BYTES;
+  const place = chance.below(mediaSectors);
+  if (unitSectors < 1) return place;
+  return Math.max(0, Math.ceil(place / unitSectors) * unitSectors - chance.below(64)) % mediaSectors;
+}
+
+function faultSteps(chance: Chance, hostCount: number, mediaSectors: number): PlannedStep[] {
+  // A run has a few kinds of trouble, or each would hide the others.
+  const kinds = FAULTS.filter(() => chance.happens(0.45));
+  const steps: PlannedStep[] = [];
+  const meanGapMs = chance.pick([2500, 6000, 15_000]);
+  for (let atMs = chance.delayMs(meanGapMs); atMs < RUN_MS; atMs += chance.delayMs(meanGapMs)) {
+    steps.push({ atMs, step: { kind: 'look' } });
+    if (kinds.length > 0)
+      steps.push({ atMs, step: faultOf(chance, chance.pick(kinds), hostCount, mediaSectors) });
+  }
+  return steps;
+}
+
+function faultOf(chance: Chance, kind: FaultKind, hostCount: number, mediaSectors: number): Step {
+  const host = chance.below(hostCount);
+  const other = (host + chance.between(1, hostCount - 1)) % hostCount;
+  const forMs = chance.pick([20, 300, 2000, 8000, 20_000]) * (0.5 + chance.part());
+  const restart: Restart = {
+    host: chance.happens(0.6) ? 0 : chance.below(hostCount),
+    afterMs: chance.delayMs(chance.pick([5, 200, 2000])),
+    patienceMs: chance.pick([0, 0, 3000, 20_000]),
+  };
+  switch (kind) {
+    case 'kill':
+    case 'stop':
+      return { kind, restart };
+    case 'power':
+      return { kind, host: chance.happens(0.5) ? 0 : host, offMs: forMs, restart };
+    case 'blackout':
+      return { kind, offMs: forMs, restart };
+    case 'server':
+    case 'rebuild':
+      return { kind, host };
+    case 'cut':
+    case 'stall':
+      return { kind, host, other, forMs };
+    case 'hang':
+      return { kind, host, forMs };
+    case 'slow':
+      return { kind, host, latencyMs: chance.pick([3, 30, 200]), forMs };
+    case 'fail':
+      return {
+        kind,
+        host,
+        op: chance.pick(['read', 'write', 'flush'] as const),
+        count: chance.pick([1, 1, 3, 20]),
+      };
+    case 'bad':
+      return { kind, host, sector: chance.below(mediaSectors) };
+  }
+}

@@ -1,0 +1,172 @@
+import { ZEROES } from './content.js';
+
+export interface SectorRange {
+  readonly firstSector: number;
+  readonly sectorCount: number;
+}
+
+/** A write of the client, over all its sectors. Numbers of `At` are the world's order. */
+export interface WriteRecord extends SectorRange {
+  /** 0 for what was there at first. */
+  readonly number: number;
+  /** What its sectors say: the number again, or ZEROES. */
+  readonly value: number;
+  readonly issuedAt: number;
+  /** When it was answered, or could no longer be; Infinity while it is under way. */
+  endedAt: number;
+}
+
+/** A write as one sector may still have it. */
+interface Candidate {
+  readonly write: WriteRecord;
+  /** Settled earlier than its write: by a crash, or for good. */
+  endedAt: number;
+  /** The newest write that has certainly taken its place; null while it may be read. */
+  successor: WriteRecord | null;
+}
+
+/** What a read found possible when it began. */
+export interface ReadSnapshot extends SectorRange {
+  readonly startedAt: number;
+  readonly values: readonly ReadonlySet<number>[];
+}
+
+/**
+ * What the client may find, sector by sector: each is a register that is written and read by one client with many
+ * requests at a time. A read gives the newest write that ended before it began, or one that was under way with that or
+ * with the read; what was once read of writes that have ended is not unread. What was answered and not flushed may go with the power, and only so.
+ */
+export class Registers {
+  readonly #sectors = new Map<number, Candidate[]>();
+  readonly #underWay = new Set<WriteRecord>();
+  /** Writes issued before it, and not flushed until then, no flush can vouch for. */
+  #failedFlushAt = 0;
+  #goodFlushAt = 0;
+
+  issue(write: WriteRecord): void {
+    this.#underWay.add(write);
+    this.#each(write, (candidates) => {
+      candidates.push({ write, endedAt: Infinity, successor: null });
+    });
+  }
+
+  /** It was answered without an error. */
+  acknowledge(write: WriteRecord, now: number): void {
+    this.#underWay.delete(write);
+    write.endedAt = now;
+    this.#each(write, (candidates) => {
+      for (const candidate of candidates) {
+        if (candidate.write === write) candidate.endedAt = now;
+        else if (candidate.endedAt < write.issuedAt) candidate.successor = write;
+      }
+    });
+  }
+
+  /** It failed: it has happened, or not, or in part; and not later. */
+  abort(write: WriteRecord, now: number): void {
+    this.#underWay.delete(write);
+    write.endedAt = now;
+    this.#each(write, (candidates) => {
+      for (const candidate of candidates) if (candidate.write === write) candidate.endedAt = now;
+    });
+  }
+
+  /** Nobody will ever answer what is under way. */
+  abortAll(now: number): void {
+    for (const write of [...this.#underWay]) this.abort(write, now);
+  }
+
+  /** A flush that began then succeeded. */
+  flushed(startedAt: number): void {
+    this.#goodFlushAt = Math.max(this.#goodFlushAt, startedAt);
+    for (const candidates of this.#sectors.values()) {
+      const kept = candidates.filter(({ successor }) => successor === null || !this.#isDurable(successor));
+      if (kept.length < candidates.length) candidates.splice(0, candidates.length, ...kept);
+    }
+  }
+
+  flushFailed(now: number): void {
+    this.#failedFlushAt = now;
+  }
+
+  /** What was not flushed may be gone, sector by sector, and of several writes any may be left. */
+  powerLost(now: number): void {
+    for (const candidates of this.#sectors.values()) {
+      for (const candidate of candidates) {
+        candidate.successor = null;
+        candidate.endedAt = Math.min(candidate.endedAt, now);
+      }
+    }
+  }
+
+  startRead(range: SectorRange, now: number): ReadSnapshot {
+    const values: ReadonlySet<number>[] = [];
+    for (let at = 0; at < range.sectorCount; at++) {
+      const candidates = this.#candidates(range.firstSector + at);
+      values.push(
+        new Set(candidates.filter(({ successor }) => successor === null).map(({ write }) => write.value)),
+      );
+    }
+    return { ...range, startedAt: now, values };
+  }
+
+  /** What is wrong with finding `value` in sector number `at` of the read; null if nothing is. */
+  endRead(snapshot: ReadSnapshot, at: number, value: number): string | null {
+    const sector = snapshot.firstSector + at;
+    const candidates = this.#candidates(sector);
+    const isNew = ({ write }: Candidate): boolean =>
+      write.issuedAt > snapshot.startedAt && write.value === value;
+    const isPossible = snapshot.values[at]?.has(value) === true || candidates.some(isNew);
+    if (!isPossible) return this.#explain(sector, value, candidates);
+    // Whatever ended before this read began, and was not found, is not there any more; but a read beside a write that is
+    // not answered yet binds nobody.
+    const found = candidates.filter(
+      ({ endedAt, write }) => endedAt < snapshot.startedAt && write.value === value,
+    );
+    const newest = found.at(-1);
+    if (newest === undefined) return null;
+    for (const candidate of candidates) {
+      if (candidate.write.value === value || candidate.successor !== null) continue;
+      if (candidate.endedAt < snapshot.startedAt) candidate.successor = newest.write;
+    }
+    return null;
+  }
+
+  /** Every sector that was ever written, ascending. */
+  writtenSectors(): number[] {
+    return [...this.#sectors.keys()].sort((one, other) => one - other);
+  }
+
+  #isDurable(write: WriteRecord): boolean {
+    return write.endedAt < this.#goodFlushAt && write.issuedAt > this.#failedFlushAt;
+  }
+
+  #explain(sector: number, value: number, candidates: readonly Candidate[]): string {
+    const says = (candidate: Candidate): string => {
+      const { write, endedAt, successor } = candidate;
+      const end = endedAt === Infinity ? 'under way' : `ended at ${endedAt}`;
+      const left = successor === null ? 'possible' : `replaced by ${successor.number}`;
+      return `write ${write.number} (value ${write.value}, issued at ${write.issuedAt}, ${end}, ${left})`;
+    };
+    return `sector ${sector} says ${value}; known are ${candidates.map(says).join(', ')}; flushed at ${this.#goodFlushAt}`;
+  }
+
+  #each(range: SectorRange, run: (candidates: Candidate[]) => void): void {
+    for (let at = 0; at < range.sectorCount; at++) {
+      const sector = range.firstSector + at;
+      let candidates = this.#sectors.get(sector);
+      if (candidates === undefined) {
+        candidates = this.#candidates(sector);
+        this.#sectors.set(sector, candidates);
+      }
+      run(candidates);
+    }
+  }
+
+  #candidates(sector: number): Candidate[] {
+    const known = this.#sectors.get(sector);
+    if (known !== undefined) return known;
+    const write = { number: 0, value: ZEROES, issuedAt: 0, endedAt: 0, firstSector: sector, sectorCount: 1 };
+    return [{ write, endedAt: 0, successor: null }];
+  }
+}
