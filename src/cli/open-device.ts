@@ -21,7 +21,7 @@ export interface OpenedDevice {
 export async function openDevice(text: string, options: OpenRemoteOptions): Promise<OpenedDevice> {
   if (!isGgateUri(text)) {
     const localPath = resolve(text);
-    const device = await openFile(localPath, { access: options.access });
+    const device = await openFile(localPath, { access: options.access, alone: options.access !== 'ro' });
     return { device, localPath, session: null, reconnectCount: () => 0 };
   }
   const { device, watch } = await openWatched(text, options);

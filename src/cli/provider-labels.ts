@@ -1,8 +1,6 @@
 import { existsSync } from 'node:fs';
 import { DeviceError, type BlockDevice } from '../device/block-device.js';
-import { FileDevice } from '../device/file-device.js';
-import { lockFileExclusive } from '../device/platform/files.js';
-import { linuxUse } from '../device/platform/linux-use.js';
+import { InUse, requireUnused } from '../device/in-use.js';
 import { ProtocolError } from '../protocol/errors.js';
 import type { ByteRange } from '../protocol/geometry.js';
 import { hasLabelMagic, labelOffsetBytes } from '../protocol/gmirror-label.js';
@@ -26,9 +24,8 @@ export function readLabelSector(provider: string, tls: ClientTls): Promise<Buffe
 export async function clearLabelSector(provider: string, tls: ClientTls): Promise<void> {
   // A writer could take the place of another one at the server, so an export without a label is only read.
   requireMagic(await readLabelSector(provider, tls));
-  await withProvider(provider, 'rw', tls, async (opened) => {
-    const { device } = opened;
-    await requireUnused(opened);
+  await withProvider(provider, 'rw', tls, async ({ device, localPath }) => {
+    if (localPath !== null) await requireUnused(localPath, device.name);
     requireMagic(await readLast(device));
     await request(device, 'write', lastSector(device), Buffer.alloc(device.sectorSizeBytes));
     if (device.can.flush) await flush(device);
@@ -49,9 +46,6 @@ export function reasonOf(error: unknown): string {
   return error.message;
 }
 
-/** Why a device may not be written to: 'it is mounted on /home'. */
-class InUse extends Error {}
-
 async function withProvider<Result>(
   provider: string,
   access: AccessMode,
@@ -65,6 +59,11 @@ async function withProvider<Result>(
     await opened.device.close();
   }
 }
+
+/** What a command says about the components that it is given. */
+export const COMPONENT_HELP =
+  'ggate://host[:port]/path (ggates:// for TLS), an image file or a disk; ' +
+  'PROVIDER,area=FILE for one whose private area is in a file';
 
 /** gmirror's users leave out `/dev/`; so may ours, where nothing else is meant. */
 export function pathOf(provider: string): string {
@@ -85,21 +84,4 @@ async function readLast(device: BlockDevice): Promise<Buffer> {
 
 function requireMagic(sector: Buffer): void {
   if (!hasLabelMagic(sector)) throw new ProtocolError('PROTOCOL_MAGIC', 'there is no gmirror label');
-}
-
-/**
- * Throws DeviceError with EBUSY for what is mounted or served.
- *
- * On FreeBSD the kernel refuses to open a disk for writing that is mounted or a component; elsewhere we have to look.
- */
-export async function requireUnused({
-  device,
-  localPath,
-}: Pick<OpenedDevice, 'device' | 'localPath'>): Promise<void> {
-  if (localPath === null || !(device instanceof FileDevice)) return;
-  const use = process.platform === 'linux' ? await linuxUse(localPath) : null;
-  const isLocked = lockFileExclusive(device.fd) === 'held';
-  if (use === null && !isLocked) return;
-  const cause = new InUse(use === null ? 'it is being served' : `it ${use}`);
-  throw new DeviceError('DEVICE_REFUSED', 'EBUSY', `${device.name} is in use: ${cause.message}`, { cause });
 }

@@ -19,6 +19,8 @@ export interface MirrorServiceOptions {
   readonly providers: readonly ProviderOpener[];
   /** Start although components are missing. */
   readonly degraded: boolean;
+  /** Of a provider, the one whose data is taken; null for the decision by generations. */
+  readonly source: string | null;
   /** Null for what the label says. */
   readonly balance: BalanceAlgorithm | null;
   /** Null for what the label says. */
@@ -84,10 +86,30 @@ export class MirrorService implements RunningMirror {
         service?.changed(what, component);
       },
     };
-    const { balance, sliceBytes, degraded, clock, random, timeoutMs, isAutosync, resyncBytesPerSecond } =
-      options;
+    const {
+      balance,
+      sliceBytes,
+      degraded,
+      source,
+      clock,
+      random,
+      timeoutMs,
+      isAutosync,
+      resyncBytesPerSecond,
+    } = options;
     const assembled = await assemble({
-      ...{ name, providers, degraded, clock, random, events, timeoutMs, isAutosync, resyncBytesPerSecond },
+      ...{
+        name,
+        providers,
+        degraded,
+        source,
+        clock,
+        random,
+        events,
+        timeoutMs,
+        isAutosync,
+        resyncBytesPerSecond,
+      },
       ...(balance === null ? {} : { balance }),
       ...(sliceBytes === null ? {} : { sliceBytes }),
       idleMs: IDLE_CLEAN_MS,

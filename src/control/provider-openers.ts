@@ -1,11 +1,15 @@
-import { stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { ClientTls } from '../client/options.js';
 import { openRemote, type RemoteDevice } from '../client/remote-device.js';
 import { DeviceError } from '../device/block-device.js';
 import type { Clock } from '../device/clock.js';
 import { openDiskThread } from '../device/disk-thread/disk-thread.js';
+import { requireUnused } from '../device/in-use.js';
+import { createAreaFile, openAreaDevice } from '../mirror/area-file.js';
+import type { NewSuperblock } from '../mirror/area-store.js';
 import type { OpenedProvider, ProviderOpener } from '../mirror/assemble.js';
+import { parseComponent } from './component-spec.js';
 import { type GgateUri, isGgateUri, parseGgateUri } from '../protocol/uri.js';
 
 export interface OpenerOptions {
@@ -17,34 +21,44 @@ export interface OpenerOptions {
   readonly clock: Clock;
 }
 
-/** For a path or a ggate URI, as the administrator gives it. Throws PROTOCOL_FORMAT for a URI that is none. */
+/** For a component as parseComponent() reads it. Throws PROTOCOL_FORMAT for a URI that is none. */
 export function providerOpener(text: string, options: OpenerOptions): ProviderOpener {
   const { timeoutMs, priority } = options;
-  const common = { name: text, timeoutMs, ...(priority === undefined ? {} : { priority }) };
-  if (!isGgateUri(text)) {
-    const path = resolve(text);
-    return { ...common, isLocal: true, open: () => openLocal(path) };
+  const { provider, area } = parseComponent(text);
+  const common = { name: provider, timeoutMs, ...(priority === undefined ? {} : { priority }) };
+  if (!isGgateUri(provider)) {
+    const path = resolve(provider);
+    const areaPath = area === null ? null : resolve(area);
+    return { ...common, isLocal: true, open: () => openLocal(path, areaPath) };
   }
-  const uri = parseGgateUri(text);
-  return { ...common, isLocal: false, open: () => openExport(text, uri, options) };
+  const uri = parseGgateUri(provider);
+  return { ...common, isLocal: false, open: () => openExport(provider, uri, options) };
 }
 
-async function openLocal(path: string): Promise<OpenedProvider> {
-  // Taken before anything can be written through the device.
-  const modifiedNs = await modifiedNsOf(path);
-  const device = await openDiskThread(path, { access: 'rw' });
-  return {
+async function openLocal(path: string, areaPath: string | null): Promise<OpenedProvider> {
+  await requireUnused(path);
+  const device = await openDiskThread(path, { access: 'rw', alone: true });
+  const opened: OpenedProvider = {
     device,
     area: null,
     abandon: () => device.abandon(),
-    ...(modifiedNs === null ? {} : { modifiedNs }),
+    ...(device.media.kind === 'file' ? { image: device } : {}),
   };
+  if (areaPath === null) return opened;
+  try {
+    if (existsSync(areaPath)) return { ...opened, area: await openAreaDevice(areaPath) };
+    return {
+      ...opened,
+      newArea: { name: areaPath, make: (superblock) => makeAreaFile(areaPath, superblock) },
+    };
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
 }
 
-/** Null for what is no regular file: a disk has no such time. What can't be looked at fails when it is opened. */
-async function modifiedNsOf(path: string): Promise<bigint | null> {
-  const found = await stat(path, { bigint: true }).catch(() => null);
-  return found?.isFile() === true ? found.mtimeNs : null;
+async function makeAreaFile(path: string, superblock: NewSuperblock): Promise<void> {
+  await (await createAreaFile(path, superblock)).close();
 }
 
 /** A lost connection fails what waits for it: the mirror goes on without it, and opens it again itself. */

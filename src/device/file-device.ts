@@ -1,4 +1,15 @@
-import { close, constants, ftruncate, open, read, write } from 'node:fs';
+import {
+  close,
+  constants,
+  fstat,
+  fsync,
+  ftruncate,
+  futimes,
+  open,
+  read,
+  write,
+  type BigIntStats,
+} from 'node:fs';
 import { basename } from 'node:path';
 import { promisify } from 'node:util';
 import { assert } from '../protocol/errors.js';
@@ -7,9 +18,11 @@ import type { AccessMode } from '../protocol/handshake.js';
 import { DeviceError, type BlockDevice, type BlockIo, type Capabilities } from './block-device.js';
 import { assertStartable } from './check-io.js';
 import { errnoOf, openError, requestError } from './device-errors.js';
+import { lockAlone } from './in-use.js';
 import { SLOW_OPERATIONS_MAX } from './limits.js';
 import { probeMedia, type MediaInfo, type MediaKind } from './media.js';
 import { nextDataRange } from './platform/files.js';
+import { native } from './platform/native.js';
 import * as slow from './slow-operations.js';
 
 type MoveCallback = (error: NodeJS.ErrnoException | null, movedBytes: number) => void;
@@ -18,6 +31,8 @@ export interface OpenFileOptions {
   readonly access: AccessMode;
   /** For people; 'file NAME' or 'disk NAME' if left out. */
   readonly name?: string;
+  /** Nobody else who asks for this may have it open, until it is closed; for whoever writes. False if left out. */
+  readonly alone?: boolean;
 }
 
 const OPEN_FLAGS: Readonly<Record<AccessMode, number>> = {
@@ -26,18 +41,45 @@ const OPEN_FLAGS: Readonly<Record<AccessMode, number>> = {
   rw: constants.O_RDWR,
 };
 
+/** FreeBSD's open() can lock as flock() does. Source: sys/fcntl.h of FreeBSD 12.1. */
+const O_EXLOCK = 0x20;
+
 /**
- * Opens a regular file or a disk. Throws DeviceError (DEVICE_OPEN) as probeMedia does. It is not locked: several may
- * have it open.
+ * With `alone`, Linux is asked for a disk that neither it nor anybody else who asks so uses. What is locked after it was
+ * opened needs no flag; FreeBSD without the C library can only lock while it opens.
+ */
+export function openFlags(
+  { access, alone = false }: Pick<OpenFileOptions, 'access' | 'alone'>,
+  kind: MediaKind,
+  system: { readonly platform: string; readonly hasNative: boolean },
+): number {
+  const flags = OPEN_FLAGS[access];
+  if (!alone) return flags;
+  if (system.platform === 'freebsd')
+    return system.hasNative ? flags : flags + O_EXLOCK + constants.O_NONBLOCK;
+  return kind === 'disk' && system.platform === 'linux' ? flags + constants.O_EXCL : flags;
+}
+
+/**
+ * Opens a regular file or a disk. Throws DeviceError (DEVICE_OPEN) as probeMedia does, and with `alone` DEVICE_REFUSED
+ * with EBUSY when somebody else has it open alone. Without it several may have it open.
  */
 export async function openFile(path: string, options: OpenFileOptions): Promise<FileDevice> {
   const media = await probeMedia(path, options.access);
   const name = options.name ?? `${media.kind} ${basename(path)}`;
   let fd: number;
   try {
-    fd = await promisify(open)(path, OPEN_FLAGS[options.access]);
+    const system = { platform: process.platform, hasNative: native() !== null };
+    fd = await promisify(open)(path, openFlags(options, media.kind, system));
   } catch (cause) {
-    throw openError(path, errnoOf(cause), "can't be opened", cause);
+    const errno = errnoOf(cause);
+    throw openError(path, errno === 'EAGAIN' ? 'EBUSY' : errno, "can't be opened", cause);
+  }
+  try {
+    if (options.alone === true) await lockAlone(fd, path);
+  } catch (cause) {
+    await promisify(close)(fd);
+    throw cause;
   }
   const canWrite = options.access !== 'ro';
   const canTrim = canWrite && (await slow.probeTrim({ fd, name, kind: media.kind }));
@@ -143,6 +185,36 @@ export class FileDevice implements BlockDevice {
     }
   }
 
+  /** When a file was last written, in nanoseconds since 1970; null for a disk. Throws DeviceError (DEVICE_IO). */
+  async modifiedNs(): Promise<bigint | null> {
+    if (this.kind === 'disk') return null;
+    return (await this.#aside(() => statOf(this.fd))).mtimeNs;
+  }
+
+  /**
+   * Says when a file was last written, and makes that durable; the next write changes it. File systems keep it more or
+   * less exactly. Throws DeviceError (DEVICE_IO), with EPERM for who neither owns the file nor is root.
+   */
+  async setModifiedNs(modifiedNs: bigint): Promise<void> {
+    await this.#aside(async () => {
+      const { atimeMs } = await statOf(this.fd);
+      await promisify(futimes)(this.fd, Number(atimeMs) / 1000, Number(modifiedNs) / 1e9);
+      await promisify(fsync)(this.fd);
+    });
+  }
+
+  async #aside<Result>(run: () => Promise<Result>): Promise<Result> {
+    assert(this.#closing === null, `${this.name}: it is closed already`);
+    this.#inFlight += 1;
+    try {
+      return await run();
+    } catch (cause) {
+      throw requestError(this.name, { op: 'flush', offsetBytes: 0, lengthBytes: 0 }, errnoOf(cause), cause);
+    } finally {
+      this.#leave();
+    }
+  }
+
   #transfer(io: BlockIo, op: 'read' | 'write', movedBytes: number): void {
     const { buffer, bufferAt } = io;
     assert(buffer !== null, `${this.name}: ${op} without a buffer`);
@@ -218,3 +290,8 @@ export class FileDevice implements BlockDevice {
     }
   }
 }
+
+const statOf = (fd: number): Promise<BigIntStats> =>
+  new Promise((resolve, reject) => {
+    fstat(fd, { bigint: true }, (error, stat) => (error === null ? resolve(stat) : reject(error)));
+  });

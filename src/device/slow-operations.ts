@@ -1,4 +1,4 @@
-import { fdatasync, fstat, read, write, type BigIntStats } from 'node:fs';
+import { fdatasync, fstat, futimes, read, write, type BigIntStats } from 'node:fs';
 import { promisify } from 'node:util';
 import { assert } from '../protocol/errors.js';
 import { checksumRegions } from '../protocol/crc32c.js';
@@ -45,7 +45,7 @@ async function flushFreebsdDisk(fd: number): Promise<void> {
 
 /**
  * Whether trim() will work, learned without touching data: a disk is asked, a file gets a hole well behind its end,
- * which changes neither its data nor its size. False when it wasn't opened for writing.
+ * which changes neither its data nor its size nor its times. False when it wasn't opened for writing.
  */
 export async function probeTrim(medium: OpenMedium): Promise<boolean> {
   try {
@@ -53,6 +53,10 @@ export async function probeTrim(medium: OpenMedium): Promise<boolean> {
     if (medium.kind === 'disk') return await canDiscard(medium.fd, Number(stat.rdev));
     const behindEndBytes = Math.ceil(Number(stat.size) / SLOW_PIECE_BYTES + 1) * SLOW_PIECE_BYTES;
     await punchHole(medium.fd, { offsetBytes: behindEndBytes, lengthBytes: REGION_SIZE_BYTES });
+    // A mirror's component is known by the time that it was written last. A whole second comes back exactly.
+    await promisify(futimes)(medium.fd, Number(stat.atimeNs) / 1e9, Number(stat.mtimeNs) / 1e9).catch(
+      () => undefined /* it is another user's file */,
+    );
     return true;
   } catch {
     return false;

@@ -21,7 +21,7 @@ const CANNOT_SYNC = ['EINVAL', 'EISDIR', 'EACCES', 'EPERM', 'EBADF', 'EOPNOTSUPP
  */
 export async function createAreaFile(path: string, superblock: NewSuperblock): Promise<AreaFile> {
   await createImage(path, areaSizeBytes(superblock.mediaSizeBytes));
-  const device = await openAsArea(path, 'rw');
+  const device = await openAreaDevice(path, 'rw');
   try {
     const store = await AreaStore.create(device, 0, superblock);
     await syncFolder(path);
@@ -44,7 +44,7 @@ export async function openAreaFile(
 ): Promise<
   Exclude<OpenedArea, { state: 'ok' }> | (AreaFile & { readonly state: 'ok'; readonly isRepaired: boolean })
 > {
-  const device = await openAsArea(path, access);
+  const device = await openAreaDevice(path, access);
   let opened: OpenedArea | null = null;
   try {
     opened = await AreaStore.open(device, 0);
@@ -54,8 +54,21 @@ export async function openAreaFile(
   return opened.state === 'ok' ? { ...opened, close: () => device.close() } : opened;
 }
 
-const openAsArea = (path: string, access: 'ro' | 'rw'): Promise<FileDevice> =>
-  openFile(path, { access, name: `area file ${path}` });
+/** Removes an area, and nothing else. Throws DeviceError: DEVICE_OPEN, DEVICE_REFUSED if a mirror uses it. */
+export async function removeAreaFile(path: string): Promise<void> {
+  const device = await openAreaDevice(path);
+  try {
+    const opened = await AreaStore.open(device, 0);
+    if (opened.state === 'none') throw openError(path, 'EFTYPE', 'is no area file, and was left alone');
+    await unlink(path);
+  } finally {
+    await device.close();
+  }
+}
+
+/** The file alone, whatever it holds. Throws DeviceError: DEVICE_OPEN, DEVICE_REFUSED if somebody else has it open. */
+export const openAreaDevice = (path: string, access: 'ro' | 'rw' = 'rw'): Promise<FileDevice> =>
+  openFile(path, { access, name: `area file ${path}`, alone: access === 'rw' });
 
 async function syncFolder(path: string): Promise<void> {
   try {

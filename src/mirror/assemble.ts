@@ -1,8 +1,10 @@
 import { assert } from '../protocol/errors.js';
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
+import { compareFreshness } from '../protocol/gmirror-checks.js';
 import { displayText } from '../protocol/gmirror-label.js';
 import { HISTORY_COUNT, NO_UUID, UUID_BYTES } from '../protocol/superblock.js';
 import { Assembly } from './assembly.js';
+import { makeAreas } from './adopt.js';
 import { AssembleError, type AssembleOptions, type AssembledMirror } from './assembled.js';
 import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from './balance.js';
 import type { Component, ComponentIdentity } from './component.js';
@@ -22,17 +24,18 @@ type RunDecision = Extract<AssemblyDecision, { outcome: 'run' }>;
  * written.
  */
 export async function assemble(options: AssembleOptions): Promise<AssembledMirror> {
-  const assembly = await Assembly.open(options.providers);
+  const assembly = await openReady(options);
   try {
     const found = presentOf(assembly, options);
     const decision = decideAssembly({
       present: found.map(({ facts }) => facts),
       isDegradedAllowed: options.degraded,
+      ...chosenOf(found, options),
     });
     if (decision.outcome === 'refuse') throw new AssembleError(decision.code, explain(decision, assembly));
     const source = found.find(({ facts }) => facts.superblock.slot === decision.source);
     assert(source !== undefined, `${options.name}: a source that is not there`);
-    const mirror = makeMirror(options, assembly, source, decision);
+    const mirror = makeMirror(options, assembly, found, source, decision);
     try {
       await launch(mirror, found, source, decision);
     } catch (error) {
@@ -46,6 +49,32 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
   }
 }
 
+/** Components that have no private area get one, where that is what the administrator asked for. */
+async function openReady(options: AssembleOptions): Promise<Assembly> {
+  const assembly = await Assembly.open(options.providers);
+  try {
+    if (!(await makeAreas(assembly.providers, options))) return assembly;
+  } catch (error) {
+    await assembly.close();
+    throw error;
+  }
+  await assembly.close();
+  return await Assembly.open(options.providers);
+}
+
+function chosenOf(
+  found: readonly PresentProvider[],
+  { source = null }: AssembleOptions,
+): { readonly preferredSource?: number } {
+  if (source === null) return {};
+  const chosen = found.find(({ name }) => name === source);
+  if (chosen !== undefined) return { preferredSource: chosen.facts.superblock.slot };
+  throw new AssembleError(
+    'ASSEMBLE_NO_SOURCE',
+    `${source} is not there, or no component that could be the source`,
+  );
+}
+
 /** Those that are components; throws where a provider is none, or one that can't be left out. */
 function presentOf(assembly: Assembly, options: AssembleOptions): readonly PresentProvider[] {
   const present: PresentProvider[] = [];
@@ -57,8 +86,8 @@ function presentOf(assembly: Assembly, options: AssembleOptions): readonly Prese
         throw new AssembleError('ASSEMBLE_FOREIGN', message);
       }
       present.push(found);
-    } else if (found.state === 'none' || (found.state === 'damaged' && !options.degraded)) {
-      const way = found.state === 'none' ? 'check the name' : 'start the mirror degraded, without it';
+    } else if (found.state === 'none' || (found.state !== 'failed' && !options.degraded)) {
+      const way = found.state === 'none' ? 'check the name' : wayOut(found, assembly);
       throw new AssembleError('ASSEMBLE_FOREIGN', `${found.name} ${found.why}; ${way}`);
     }
   }
@@ -68,6 +97,21 @@ function presentOf(assembly: Assembly, options: AssembleOptions): readonly Prese
     'ASSEMBLE_MISSING',
     `mirror '${options.name}' has no component that is there${why}`,
   );
+}
+
+/** Of a component that can't be believed. */
+function wayOut(found: FoundProvider, { providers }: Assembly): string {
+  const other = providers.find(({ state }) => state === 'ok');
+  if (other === undefined) {
+    return found.state === 'bare'
+      ? `name a file for it: '${found.name},area=FILE'`
+      : 'start the mirror without it';
+  }
+  const copy =
+    found.state === 'bare'
+      ? `, or copy everything from ${other.name} to it with '--source ${other.name}'`
+      : '';
+  return `start the mirror degraded, without it${copy}`;
 }
 
 const reasonsOf = (providers: readonly FoundProvider[]): string => {
@@ -85,6 +129,7 @@ const explain = (
 function makeMirror(
   options: AssembleOptions,
   assembly: Assembly,
+  found: readonly PresentProvider[],
   source: PresentProvider,
   decision: RunDecision,
 ): Mirror {
@@ -102,7 +147,7 @@ function makeMirror(
     mediaSizeBytes: superblock.mediaSizeBytes,
     sectorSizeBytes: superblock.sectorSizeBytes,
     components: identities,
-    journal: journalOf(options, source, decision),
+    journal: journalOf(options, found, source, decision),
     balance: options.balance ?? balanceOf(balance, identities),
     sliceBytes,
     settings: { balance, sliceBytes: labelledSliceBytes, noAutoSync, noFailSync },
@@ -117,11 +162,16 @@ function balanceOf(stored: number, identities: readonly ComponentIdentity[]): Ba
 
 function journalOf(
   { random }: AssembleOptions,
-  { facts, label }: PresentProvider,
+  found: readonly PresentProvider[],
+  { facts }: PresentProvider,
   { lostAt, beginsGeneration }: RunDecision,
 ): JournalState {
-  const { current, history, genid, syncid } = facts.superblock;
-  const ids = { genid: Math.max(genid, label.genid), syncid: Math.max(syncid, label.syncid) };
+  const { current, history } = facts.superblock;
+  // No label that is there may look newer than the source's, to us or to the kernel.
+  const { genid, syncid } = found
+    .flatMap(({ facts: { superblock }, label }) => [superblock, label])
+    .reduce((newest, one) => (compareFreshness(one, newest) > 0 ? one : newest));
+  const ids = { genid, syncid };
   if (!beginsGeneration) return { current, history, lostAt, ...ids };
   return {
     current: random.nextBytes(UUID_BYTES).toString('hex'),

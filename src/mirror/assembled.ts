@@ -1,6 +1,7 @@
 import type { BlockDevice } from '../device/block-device.js';
 import type { Clock } from '../device/clock.js';
 import type { RandomSource } from '../device/random.js';
+import type { NewSuperblock } from './area-store.js';
 import type { BalanceAlgorithm } from './balance.js';
 import type { Component } from './component.js';
 import type { Arrival, Mirror, MirrorEvents } from './mirror.js';
@@ -13,8 +14,17 @@ export interface OpenedProvider {
   readonly area: BlockDevice | null;
   /** Fails every request in flight at once; afterwards no buffer of a caller is touched. */
   readonly abandon?: () => void;
-  /** Of an image file, when it was opened: its modification time in nanoseconds since 1970; left out if unknown. */
-  readonly modifiedNs?: bigint;
+  /** For an area in a file that is not there yet; `area` is null then. */
+  readonly newArea?: { readonly name: string; make(superblock: NewSuperblock): Promise<void> };
+  /** Of an image file: when it was written; left out for everything else. */
+  readonly image?: ImageTime;
+}
+
+/** When an image file was written last, in nanoseconds since 1970. Both reject with DeviceError. */
+export interface ImageTime {
+  modifiedNs(): Promise<bigint | null>;
+  /** Until the next write. Durable when it resolves. */
+  setModifiedNs(modifiedNs: bigint): Promise<void>;
 }
 
 /** How a provider of a mirror is reached; the mirror itself knows neither paths nor networks. */
@@ -37,6 +47,8 @@ export interface AssembleOptions {
   readonly providers: readonly ProviderOpener[];
   /** Start although components are missing. */
   readonly degraded: boolean;
+  /** Name of the provider whose data a person has chosen: all others are overwritten in full. Null, or left out: nobody. */
+  readonly source?: string | null;
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly events: MirrorEvents;

@@ -5,7 +5,7 @@ import type { Component, ComponentMedia } from './component.js';
 import type { ComponentStore } from './component-store.js';
 import type { PresentComponent } from './decide/assembly-decision.js';
 import type { Arrival } from './mirror.js';
-import { openComponent } from './open-component.js';
+import { type BareComponent, openComponent } from './open-component.js';
 
 /** A provider that is a component. */
 export interface PresentProvider {
@@ -17,8 +17,12 @@ export interface PresentProvider {
   readonly store: ComponentStore;
 }
 
+/** A provider with a label that is missing its private area. */
+export type BareProvider = BareComponent & { readonly name: string };
+
 export type FoundProvider =
   | PresentProvider
+  | BareProvider
   /** `why` is a clause whose subject is the provider; of one that failed to open, a sentence. */
   | { readonly state: 'none' | 'damaged' | 'failed'; readonly name: string; readonly why: string };
 
@@ -84,6 +88,7 @@ export class Assembly {
       throw new DeviceError('DEVICE_OPEN', 'ENXIO', message);
     }
     const opened = await openComponent(await opener.open());
+    if (opened.state === 'bare') await opened.close();
     if (opened.state !== 'ok') throw new AssembleError('ASSEMBLE_FOREIGN', `${opener.name} ${opened.why}`);
     const { media, superblock, touch } = opened;
     return { media, superblock, isTouched: touch !== null };
@@ -97,7 +102,10 @@ export class Assembly {
 
 async function closeAll(providers: readonly FoundProvider[]): Promise<void> {
   await Promise.allSettled(
-    providers.map((found) => (found.state === 'ok' ? found.media.close() : Promise.resolve())),
+    providers.map((found) => {
+      if (found.state === 'ok') return found.media.close();
+      return found.state === 'bare' ? found.close() : Promise.resolve();
+    }),
   );
 }
 
@@ -105,6 +113,7 @@ async function find(opener: ProviderOpener): Promise<FoundProvider> {
   const { name, isLocal } = opener;
   try {
     const opened = await openComponent(await opener.open());
+    if (opened.state === 'bare') return { ...opened, name };
     if (opened.state !== 'ok') return { state: opened.state, name, why: opened.why };
     const { media, store, label, superblock, touch } = opened;
     const priority = opener.priority ?? label.priority;

@@ -3,6 +3,8 @@ import { compareFreshness } from '../protocol/gmirror-checks.js';
 import { encodeLabel, labelOffsetBytes, type GmirrorLabel } from '../protocol/gmirror-label.js';
 import type { Superblock } from '../protocol/superblock.js';
 import type { AreaStore } from './area-store.js';
+import type { ImageTime } from './assembled.js';
+import { sealImage } from './image-time.js';
 import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
 import type { RegionBitmap } from './region-bitmap.js';
 
@@ -76,6 +78,11 @@ export class ComponentStore implements MetaStore {
 
   flush(): Promise<void> {
     return this.#inTurn(() => this.#flush());
+  }
+
+  /** The last thing of a clean end; see sealImage(). */
+  seal(image: ImageTime): Promise<void> {
+    return this.#inTurn(() => sealImage(this.area, image));
   }
 
   async #flush(): Promise<void> {

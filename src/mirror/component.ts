@@ -16,6 +16,8 @@ export interface ComponentMedia {
    * of no use from then on but for close().
    */
   abandon(): void;
+  /** At a clean end, when everything is written and flushed and nothing is in flight: what only then can be noted down. */
+  seal?(): Promise<void>;
   /** Resolves when nothing can reach the medium any more, not even a request that hung. */
   close(): Promise<void>;
 }
@@ -160,6 +162,12 @@ export class Component {
 
   move(event: Exclude<ComponentEvent, 'attachedCurrent' | 'attachedStale' | 'lost'>): void {
     this.#state = nextState(this.#state, event);
+  }
+
+  /** At a clean end. An image that is not sealed is only known less well the next time, so nobody waits for an error. */
+  async seal(): Promise<void> {
+    if (this.#state !== 'ACTIVE' || this.#errands.size > 0) return;
+    await this.#media?.seal?.().catch(() => undefined);
   }
 
   /** Gives the media up: fails what is in flight and hands the media over for closing. */

@@ -14,6 +14,7 @@ import {
   type SlotRecord,
   type Uuid,
 } from '../protocol/superblock.js';
+import { createAreaFile } from './area-file.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
 import type { BalanceAlgorithm } from './balance.js';
 import { writeLabelSector } from './component-store.js';
@@ -24,6 +25,8 @@ export interface NewMirror {
   readonly name: string;
   /** Whole providers, 1 to 8; open for reading and writing, and nobody else uses them. The caller closes them. */
   readonly devices: readonly BlockDevice[];
+  /** By device: the path of the area file that is made for it; null, or left out, for an area on the device. */
+  readonly areaPaths?: readonly (string | null)[];
   readonly balance: BalanceAlgorithm;
   readonly sliceBytes: number;
   readonly noAutoSync: boolean;
@@ -52,10 +55,14 @@ export function nameProblem(name: string): string | null {
  * What a mirror over these providers has: the size that the smallest can carry beside private area and label, and
  * sectors that every provider can write. Throws ProtocolError (PROTOCOL_RANGE) with the provider's name.
  */
-export function geometryOf(devices: readonly BlockDevice[]): MirrorGeometry {
-  const sizes = devices.map((device) => {
+export function geometryOf(
+  devices: readonly BlockDevice[],
+  areaPaths: readonly (string | null)[] = [],
+): MirrorGeometry {
+  const sizes = devices.map((device, index) => {
     try {
-      return mediaSizeFor(device.mediaSizeBytes, device.sectorSizeBytes);
+      const hasAreaFile = typeof areaPaths[index] === 'string';
+      return mediaSizeFor(device.mediaSizeBytes, device.sectorSizeBytes, hasAreaFile);
     } catch (cause) {
       if (!(cause instanceof ProtocolError)) throw cause;
       throw new ProtocolError(cause.code, `${device.name} can't be a component: ${cause.message}`, { cause });
@@ -70,16 +77,19 @@ export function geometryOf(devices: readonly BlockDevice[]): MirrorGeometry {
  * Makes providers the components of a new mirror, over whatever is behind its data. Data is not touched: unless all of it
  * is known to be zeros everywhere, the first component is the source, and everything is copied from it to the others
  * when the mirror starts; the kernel's gmirror would do the same. Resolves when all is on stable storage. Rejects with
- * DeviceError or ProtocolError; some components may be written then.
+ * DeviceError or ProtocolError; some components may be written then. An area file must not exist before.
  */
 export async function createMirror(mirror: NewMirror): Promise<void> {
   const { devices } = mirror;
   assert(devices.length > 0 && devices.length <= SLOT_COUNT, 'a mirror has 1 to 8 components');
-  const geometry = geometryOf(devices);
+  const geometry = geometryOf(devices, mirror.areaPaths);
   const blank = await Promise.all(devices.map((device) => isBlank(device, geometry.mediaSizeBytes)));
   const plan = planOf(mirror, geometry, blank.includes(false));
   for (const [slot, device] of devices.entries()) {
-    await AreaStore.create(device, areaOffsetBytes(geometry.mediaSizeBytes), plan.superblock(slot));
+    const areaPath = mirror.areaPaths?.[slot] ?? null;
+    const superblock = plan.superblock(slot);
+    if (areaPath !== null) await (await createAreaFile(areaPath, superblock)).close();
+    else await AreaStore.create(device, areaOffsetBytes(geometry.mediaSizeBytes), superblock);
   }
   // The labels come last: what has none is no component.
   for (const [slot, device] of devices.entries()) {

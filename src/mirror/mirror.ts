@@ -285,6 +285,7 @@ export class Mirror implements BlockDevice {
     this.#tick?.cancel();
     await this.log.empty();
     await this.journal.writeAll();
+    await Promise.all(this.components.map((component) => component.seal()));
     await Promise.all(
       this.components
         .filter((component) => component.isConnected)

@@ -1,12 +1,12 @@
 import type { BlockDevice } from '../device/block-device.js';
 import { abandonable } from '../device/wrappers/abandonable.js';
 import { slice } from '../device/wrappers/slice.js';
-import { areaOffsetBytes } from '../protocol/area-layout.js';
+import { areaOffsetBytes, areaSizeBytes } from '../protocol/area-layout.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { unusableReason } from '../protocol/gmirror-checks.js';
-import { decodeLabel, type DecodedLabel } from '../protocol/gmirror-label.js';
+import { decodeLabel, labelOffsetBytes, type DecodedLabel } from '../protocol/gmirror-label.js';
 import type { Superblock, Uuid } from '../protocol/superblock.js';
-import { AreaStore } from './area-store.js';
+import { AreaStore, type NewSuperblock } from './area-store.js';
 import type { OpenedProvider } from './assembled.js';
 import type { ComponentMedia } from './component.js';
 import { ComponentStore, isLabelTouched, readLabelSector } from './component-store.js';
@@ -24,15 +24,30 @@ export type OpenedComponent =
       readonly superblock: Superblock;
       readonly touch: Touch;
     }
+  | BareComponent
   /** It is no component of ours, or can't be believed to be one. `why` is a clause whose subject is the provider. */
   | { readonly state: 'none' | 'damaged'; readonly why: string };
+
+/** A sound label without an area that can be believed: of the kernel's gmirror, or an area was lost. */
+export interface BareComponent {
+  readonly state: 'bare';
+  readonly why: string;
+  readonly label: DecodedLabel;
+  /** The whole provider, open until close(). */
+  readonly device: BlockDevice;
+  /** An area file was named that is not there. */
+  readonly isAreaNew: boolean;
+  /** Makes an area over whatever is in its place; null if there is no room. Rejects with DeviceError. */
+  readonly makeArea: ((superblock: NewSuperblock) => Promise<void>) | null;
+  close(): Promise<void>;
+}
 
 /** The ids in a label that stand for a UUID: its first four bytes (docs/on-disk-format.md). */
 export const labelIdOf = (uuid: Uuid): number => Number.parseInt(uuid.slice(0, 8), 16);
 
 /**
- * Reads label and private area. The provider belongs to the component's media from then on; without one it is closed
- * again. Rejects with DeviceError if it can't be read.
+ * Reads label and private area. The provider belongs to the component's media from then on, or to a bare component;
+ * otherwise it is closed again. Rejects with DeviceError if it can't be read.
  */
 export async function openComponent(opened: OpenedProvider): Promise<OpenedComponent> {
   const handle = new ProviderHandle(opened);
@@ -40,7 +55,7 @@ export async function openComponent(opened: OpenedProvider): Promise<OpenedCompo
   try {
     component = await readComponent(handle, opened);
   } finally {
-    if (component?.state !== 'ok') await handle.close();
+    if (component?.state !== 'ok' && component?.state !== 'bare') await handle.close();
   }
   return component;
 }
@@ -82,28 +97,72 @@ function abandonableOf(
 
 async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Promise<OpenedComponent> {
   const { device } = handle;
+  // Before anything is written.
+  const modifiedNs = (await opened.image?.modifiedNs()) ?? null;
   const label = labelOf(await readLabelSector(device));
   if ('why' in label) return label;
   const misfit = misfitOf(label, device);
   if (misfit !== null) return { state: 'damaged', why: misfit };
+  const { newArea, image } = opened;
+  if (newArea !== undefined) {
+    if (await hasOwnArea(device, label)) {
+      return { state: 'none', why: 'has its private area on itself, and needs no area file' };
+    }
+    const why = `has no private area: ${newArea.name} is not there`;
+    return { ...bareOf(handle, label, why), isAreaNew: true, makeArea: (made) => newArea.make(made) };
+  }
   const areaAt = handle.area === null ? areaOffsetBytes(label.mediaSizeBytes) : 0;
   const area = await AreaStore.open(handle.area ?? device, areaAt);
-  if (area.state === 'none')
-    return { state: 'none', why: 'has a gmirror label, but no private area of ggmirror' };
-  if (area.state === 'damaged')
-    return { state: 'damaged', why: `has a private area that can't be believed: ${area.why}` };
+  if (area.state === 'none') {
+    return bareOf(handle, label, 'has a gmirror label, but no private area of ggmirror');
+  }
+  if (area.state === 'damaged') {
+    return bareOf(handle, label, `has a private area that can't be believed: ${area.why}`);
+  }
   const { superblock } = area.store;
-  const isOurs =
-    label.mid === labelIdOf(superblock.mirrorUuid) && label.mediaSizeBytes === superblock.mediaSizeBytes;
-  if (!isOurs) return { state: 'none', why: 'was labelled anew since ggmirror used it' };
+  const foreign = foreignReason(label, superblock, handle.area !== null);
+  if (foreign !== null) return { state: 'none', why: foreign };
   const store = new ComponentStore(area.store, device, label, handle.area !== null);
+  const touch = touchOf(label, superblock, modifiedNs);
+  // What open() has repaired was our own doing.
+  if (area.isRepaired && touch === null && superblock.modifiedNs !== 0n) {
+    await image?.setModifiedNs(superblock.modifiedNs);
+  }
   const media: ComponentMedia = {
     data: slice(device, { offsetBytes: 0, lengthBytes: label.mediaSizeBytes }, { closesParent: false }),
     store,
     abandon: handle.abandon,
+    ...(image === undefined ? {} : { seal: () => store.seal(image) }),
     close: () => handle.close(),
   };
-  return { state: 'ok', media, store, label, superblock, touch: touchOf(label, superblock, opened) };
+  return { state: 'ok', media, store, label, superblock, touch };
+}
+
+function foreignReason(label: DecodedLabel, superblock: Superblock, hasAreaFile: boolean): string | null {
+  const isOfMirror =
+    label.mid === labelIdOf(superblock.mirrorUuid) && label.mediaSizeBytes === superblock.mediaSizeBytes;
+  if (!isOfMirror && !hasAreaFile) return 'was labelled anew since ggmirror used it';
+  if (isOfMirror && label.did === labelIdOf(superblock.componentUuid)) return null;
+  return hasAreaFile
+    ? 'has an area file of another component'
+    : 'has the private area of another component of its mirror';
+}
+
+async function hasOwnArea(device: BlockDevice, label: DecodedLabel): Promise<boolean> {
+  const area = await AreaStore.open(device, areaOffsetBytes(label.mediaSizeBytes));
+  return area.state === 'ok' && foreignReason(label, area.store.superblock, false) === null;
+}
+
+function bareOf(handle: ProviderHandle, label: DecodedLabel, why: string): BareComponent {
+  const { device, area } = handle;
+  const at = area === null ? areaOffsetBytes(label.mediaSizeBytes) : 0;
+  const endBytes = at + areaSizeBytes(label.mediaSizeBytes);
+  const hasRoom = endBytes <= (area === null ? labelOffsetBytes(device) : area.mediaSizeBytes);
+  const makeArea = async (superblock: NewSuperblock): Promise<void> => {
+    await AreaStore.create(area ?? device, at, superblock);
+  };
+  const close = (): Promise<void> => handle.close();
+  return { state: 'bare', why, label, device, isAreaNew: false, makeArea: hasRoom ? makeArea : null, close };
 }
 
 function labelOf(
@@ -126,10 +185,9 @@ function misfitOf(label: DecodedLabel, device: BlockDevice): string | null {
   return unusableReason(label, { kernelName: null, mediaSizeBytes, sectorSizeBytes });
 }
 
-function touchOf(label: DecodedLabel, superblock: Superblock, opened: OpenedProvider): Touch {
+/** An image that is older than it should be was put back from a copy. */
+function touchOf(label: DecodedLabel, superblock: Superblock, modifiedNs: bigint | null): Touch {
   if (isLabelTouched(label, superblock)) return 'label';
-  const { modifiedNs } = opened;
-  const isNewer =
-    modifiedNs !== undefined && superblock.modifiedNs !== 0n && modifiedNs > superblock.modifiedNs;
-  return isNewer ? 'image' : null;
+  const isKnown = modifiedNs !== null && superblock.modifiedNs !== 0n;
+  return isKnown && modifiedNs !== superblock.modifiedNs ? 'image' : null;
 }

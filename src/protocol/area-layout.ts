@@ -62,9 +62,13 @@ export function bitmapPairAt(mediaSizeBytes: number, slot: number, n: number): n
 
 /**
  * The media size that a provider can carry: the largest multiple of 4,096 with which data, area and a label in the last
- * sector fit, MEDIA_BYTES_MAX at most. Throws ProtocolError (PROTOCOL_RANGE): sectors of more than 4,096 bytes, or too small for an area.
+ * sector fit, or data and label alone where the area is in a file; MEDIA_BYTES_MAX at most. Throws ProtocolError (PROTOCOL_RANGE): sectors of more than 4,096 bytes, or too small for an area.
  */
-export function mediaSizeFor(providerSizeBytes: number, providerSectorBytes: number): number {
+export function mediaSizeFor(
+  providerSizeBytes: number,
+  providerSectorBytes: number,
+  hasAreaFile = false,
+): number {
   assert(isPowerOfTwo(providerSectorBytes), 'area: a sector size is a power of two');
   if (providerSectorBytes > AREA_BLOCK_BYTES) {
     throw new ProtocolError(
@@ -72,6 +76,7 @@ export function mediaSizeFor(providerSizeBytes: number, providerSectorBytes: num
       `it has sectors of ${providerSectorBytes} bytes; a component's may have ${AREA_BLOCK_BYTES} at most`,
     );
   }
+  if (hasAreaFile) return mediaSizeBeside(providerSizeBytes, providerSectorBytes);
   const freeBlocks = Math.floor((providerSizeBytes - providerSectorBytes - BITMAPS_AT) / AREA_BLOCK_BYTES);
   const mediaBlocksAPair = MEDIA_BYTES_A_PAIR / AREA_BLOCK_BYTES;
   const pairBlocks = SLOT_COUNT * 2;
@@ -85,4 +90,11 @@ export function mediaSizeFor(providerSizeBytes: number, providerSectorBytes: num
     );
   }
   return Math.min(mediaBlocks * AREA_BLOCK_BYTES, MEDIA_BYTES_MAX);
+}
+
+function mediaSizeBeside(providerSizeBytes: number, providerSectorBytes: number): number {
+  const mediaBlocks = Math.floor((providerSizeBytes - providerSectorBytes) / AREA_BLOCK_BYTES);
+  if (mediaBlocks >= 1) return Math.min(mediaBlocks * AREA_BLOCK_BYTES, MEDIA_BYTES_MAX);
+  const message = `its ${providerSizeBytes} bytes are too few for a block of data and a label`;
+  throw new ProtocolError('PROTOCOL_RANGE', message);
 }

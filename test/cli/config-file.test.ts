@@ -30,14 +30,14 @@ describe('the configuration file', () => {
       {
         name: 'sites',
         components: [
-          { provider: '/root/images/a,b.img', priority: null, timeoutMs: null },
-          { provider: 'ggate://backup/root/b.img', priority: 10, timeoutMs: 2500 },
+          { provider: '/root/images/a,b.img', area: null, priority: null, timeoutMs: null },
+          { provider: 'ggate://backup/root/b.img', area: null, priority: 10, timeoutMs: 2500 },
         ],
         options: { timeout: 20, resyncRate: 104_857_600, autosync: false, nbdPort: 10_809 },
       },
       {
         name: 'other',
-        components: [{ provider: 'ggates://backup/c', priority: null, timeoutMs: null }],
+        components: [{ provider: 'ggates://backup/c', area: null, priority: null, timeoutMs: null }],
         options: { timeout: 5, resyncRate: 104_857_600, balance: 'round-robin' },
       },
     ]);

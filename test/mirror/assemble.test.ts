@@ -229,7 +229,9 @@ describe('a start', () => {
     const before = world.disks.map(({ data }) => Buffer.from(data));
     const refused = world.start();
     await expect(refused).rejects.toMatchObject({ code: 'ASSEMBLE_SPLIT_BRAIN' });
-    await expect(refused).rejects.toThrow(/disk0.*disk1.*ggmirror clear disk0.*ggmirror clear disk1/);
+    await expect(refused).rejects.toThrow(
+      /disk0.*disk1.*start --source disk0' keeps it and overwrites disk1, .*start --source disk1/,
+    );
     expect(world.disks.map(({ data }, slot) => data.equals(before[slot] ?? data))).toEqual([true, true]);
   });
 

@@ -1,7 +1,9 @@
 import { Command } from 'commander';
+import { parseComponent } from '../../control/component-spec.js';
+import { removeAreaFile } from '../../mirror/area-file.js';
 import { CommandError } from '../errors.js';
 import { writeQuietly } from '../output.js';
-import { clearLabelSector, reasonOf } from '../provider-labels.js';
+import { COMPONENT_HELP, clearLabelSector, reasonOf } from '../provider-labels.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 
 interface ClearFlags extends RemoteFlags {
@@ -11,8 +13,8 @@ interface ClearFlags extends RemoteFlags {
 /** `ggmirror clear`: takes the mirror's label off, so that nobody takes the provider for a component any more. */
 export function clearCommand(): Command {
   const command = new Command('clear')
-    .description("remove the mirror's label from images, disks or exports; their data stays")
-    .argument('<provider...>', 'ggate://host[:port]/path (ggates:// for TLS), an image file or a disk')
+    .description("remove the mirror's label, and the area file if one is named; the data stays")
+    .argument('<provider...>', COMPONENT_HELP)
     .option('-v, --verbose', 'say what was done');
   return addRemoteOptions(command).action(async (providers: readonly string[], flags: ClearFlags) => {
     const tls = tlsOf(flags);
@@ -20,9 +22,10 @@ export function clearCommand(): Command {
       if (flags.verbose === true) writeQuietly(process.stdout, `${text}\n`);
     };
     let failures = 0;
-    for (const provider of providers) {
+    for (const { provider, area } of providers.map(parseComponent)) {
       try {
         await clearLabelSector(provider, tls);
+        if (area !== null) await removeAreaFile(area);
         say(`Metadata cleared on ${provider}.`);
       } catch (error) {
         process.stderr.write(`Can't clear metadata on ${provider}: ${reasonOf(error)}.\n`);

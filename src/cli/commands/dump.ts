@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { parseComponent } from '../../control/component-spec.js';
 import type { ClientTls } from '../../client/options.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { diskFlagWords, formatLabelDump, mirrorFlagWords } from '../../protocol/gmirror-dump.js';
@@ -6,7 +7,7 @@ import { balanceName } from '../../protocol/gmirror-flags.js';
 import { decodeLabel, displayText, type DecodedLabel } from '../../protocol/gmirror-label.js';
 import { CommandError } from '../errors.js';
 import { writeQuietly } from '../output.js';
-import { readLabelSector, reasonOf } from '../provider-labels.js';
+import { COMPONENT_HELP, readLabelSector, reasonOf } from '../provider-labels.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 
 interface DumpFlags extends RemoteFlags {
@@ -25,14 +26,14 @@ interface Dumped {
 export function dumpCommand(): Command {
   const command = new Command('dump')
     .description("show the mirror's label at the end of images, disks or exports")
-    .argument('<provider...>', 'ggate://host[:port]/path (ggates:// for TLS), an image file or a disk')
+    .argument('<provider...>', COMPONENT_HELP)
     .option('--json', 'print everything as JSON');
   return addRemoteOptions(command).action(async (providers: readonly string[], flags: DumpFlags) => {
     const tls = tlsOf(flags);
     const isJson = flags.json === true;
     const all: Dumped[] = [];
-    for (const provider of providers) {
-      const dumped = await dump(provider, tls);
+    for (const text of providers) {
+      const dumped = await dump(parseComponent(text).provider, tls);
       all.push(dumped);
       if (!isJson) print(dumped);
     }

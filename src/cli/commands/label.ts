@@ -1,8 +1,12 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import type { ClientTls } from '../../client/options.js';
+import { type ComponentSpec, parseComponent } from '../../control/component-spec.js';
 import type { BlockDevice } from '../../device/block-device.js';
-import { FileDevice } from '../../device/file-device.js';
+import { probeMedia } from '../../device/media.js';
 import { systemRandom } from '../../device/random.js';
+import { requireUnused } from '../../device/in-use.js';
 import { describeUse } from '../../device/usage.js';
 import {
   BALANCE_ALGORITHMS,
@@ -11,11 +15,12 @@ import {
   type BalanceAlgorithm,
 } from '../../mirror/balance.js';
 import { createMirror, geometryOf, nameProblem } from '../../mirror/create.js';
+import { isGgateUri } from '../../protocol/uri.js';
 import { SLOT_COUNT } from '../../protocol/superblock.js';
 import { CommandError, UsageError } from '../errors.js';
 import { openDevice, type OpenedDevice } from '../open-device.js';
 import { writeQuietly } from '../output.js';
-import { pathOf, requireUnused } from '../provider-labels.js';
+import { COMPONENT_HELP, pathOf } from '../provider-labels.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 
 interface LabelFlags extends RemoteFlags {
@@ -29,8 +34,7 @@ interface LabelFlags extends RemoteFlags {
 }
 
 interface Provider extends OpenedDevice {
-  /** As it was given. */
-  readonly text: string;
+  readonly spec: ComponentSpec;
 }
 
 const SLICE_BYTES = 4096;
@@ -40,7 +44,7 @@ export function labelCommand(): Command {
   const command = new Command('label')
     .description('make a new mirror of images, disks or exports; the first one is the source of all data')
     .argument('<name>', 'of the mirror, at most 15 bytes')
-    .argument('<provider...>', 'ggate://host[:port]/path (ggates:// for TLS), an image file or a disk')
+    .argument('<provider...>', COMPONENT_HELP)
     .option('-v, --verbose', 'say what was done')
     .option('-b, --balance <algorithm>', `who answers reads: ${BALANCE_ALGORITHMS.join(', ')}`, balanceOf)
     .option(
@@ -59,7 +63,9 @@ export function labelCommand(): Command {
       if (texts.length > SLOT_COUNT) throw new UsageError(`a mirror has ${SLOT_COUNT} components at most`);
       const providers: Provider[] = [];
       try {
-        for (const text of texts) providers.push(await open(text, tlsOf(flags)));
+        const specs = texts.map(parseComponent);
+        await refuseTwins(specs);
+        for (const spec of specs) providers.push(await open(spec, tlsOf(flags)));
         await checkAll(providers, flags.force === true);
         await label(name, providers, flags);
       } finally {
@@ -70,36 +76,58 @@ export function labelCommand(): Command {
   );
 }
 
-async function open(text: string, tls: ClientTls): Promise<Provider> {
+async function open(spec: ComponentSpec, tls: ClientTls): Promise<Provider> {
   const options = { access: 'rw', tls, giveUpMs: 0, flushProbe: 'once' } as const;
-  return { text, ...(await openDevice(pathOf(text), options)) };
+  return { spec, ...(await openDevice(pathOf(spec.provider), options)) };
+}
+
+/** Before any is opened: each is opened for us alone, so of two names for one image the second one would be busy. */
+async function refuseTwins(specs: readonly ComponentSpec[]): Promise<void> {
+  const identities = new Map<string, string>();
+  const areas = new Set<string>();
+  for (const { provider, area } of specs) {
+    const identity = isGgateUri(provider) ? provider : (await probeMedia(pathOf(provider), 'rw')).identity;
+    const twin = identities.get(identity);
+    if (twin !== undefined) throw new CommandError(`${provider} and ${twin} are the same provider`);
+    identities.set(identity, provider);
+    if (area === null) continue;
+    if (areas.has(resolve(area))) throw new CommandError(`${area} is given twice; an area file has one area`);
+    if (existsSync(area))
+      throw new CommandError(`${area} exists already; name an area file that is to be made`);
+    areas.add(resolve(area));
+  }
 }
 
 /** Nothing is written before every provider has been looked at. */
 async function checkAll(providers: readonly Provider[], isForced: boolean): Promise<void> {
-  const identities = new Map<string, string>();
-  for (const { text, device, localPath } of providers) {
-    const identity = device instanceof FileDevice ? device.media.identity : `${text} `;
-    const twin = identities.get(identity);
-    if (twin !== undefined) throw new CommandError(`${text} and ${twin} are the same provider`);
-    identities.set(identity, text);
-    if (!device.can.write) throw new CommandError(`${text} can't be written`);
-    await requireUnused({ device, localPath });
+  for (const { spec, device, localPath } of providers) {
+    if (!device.can.write) throw new CommandError(`${spec.provider} can't be written`);
+    if (localPath !== null) await requireUnused(localPath, spec.provider);
   }
-  geometryOf(providers.map(({ device }) => device));
+  const { devices, areaPaths } = placesOf(providers);
+  geometryOf(devices, areaPaths);
   if (isForced) return;
-  for (const { text, device, localPath } of providers) {
+  for (const { spec, device, localPath } of providers) {
     const use = await describeUse(device, localPath ?? undefined);
     if (use === null) continue;
-    throw new CommandError(`${text} ${use}; nothing was written. To label it all the same, give --force`);
+    throw new CommandError(
+      `${spec.provider} ${use}; nothing was written. To label it all the same, give --force`,
+    );
   }
 }
 
+const placesOf = (
+  providers: readonly Provider[],
+): { devices: readonly BlockDevice[]; areaPaths: readonly (string | null)[] } => ({
+  devices: providers.map(({ device }) => device),
+  areaPaths: providers.map(({ spec }) => spec.area),
+});
+
 function label(name: string, providers: readonly Provider[], flags: LabelFlags): Promise<void> {
-  const textOf = new Map<BlockDevice, string>(providers.map(({ device, text }) => [device, text]));
+  const textOf = new Map<BlockDevice, string>(providers.map(({ device, spec }) => [device, spec.provider]));
   return createMirror({
     name,
-    devices: providers.map(({ device }) => device),
+    ...placesOf(providers),
     balance:
       flags.balance ?? defaultBalance(providers.map(({ localPath }) => ({ isLocal: localPath !== null }))),
     sliceBytes: flags.slice,

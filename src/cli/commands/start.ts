@@ -1,11 +1,13 @@
 import { Command } from 'commander';
 import { defaultConfigPath, readConfig } from '../config/config-file.js';
+import { absoluteComponent } from '../../control/component-spec.js';
 import { mirrorPaths } from '../../control/paths.js';
 import { systemClock } from '../../device/clock.js';
 import { startDetached } from '../daemon/detach.js';
 import { createServeLog, standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, UsageError } from '../errors.js';
 import { isRunning, providerName } from '../mirrors/run-dir.js';
+import { COMPONENT_HELP } from '../provider-labels.js';
 import { endProcess, runMirror } from '../mirrors/run-mirror.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { settingsLines } from '../mirrors/settings-text.js';
@@ -18,6 +20,7 @@ interface StartFlags {
   readonly check?: boolean;
   readonly json?: boolean;
   readonly foreground?: boolean;
+  readonly source?: string;
 }
 
 const EXAMPLES = `
@@ -34,10 +37,8 @@ export function startCommand(): Command {
   const command = new Command('start')
     .description('run a mirror and serve it over NBD')
     .argument('[name]', 'the name that it was labelled with; left out: all of the configuration file')
-    .argument(
-      '[provider...]',
-      'its components: image files, disks or ggate://host[:port]/path; left out: those of the configuration file',
-    )
+    .argument('[provider...]', `its components: ${COMPONENT_HELP}; left out: those of the configuration file`)
+    .option('--source <component>', 'take its data, and overwrite all others with it; for this start only')
     .option('--config <file>', `the configuration file (default: ${defaultConfigPath(process.platform)})`)
     .option('--check', 'read and check everything, say what would run, and run nothing')
     .option('--json', 'with --check: say it as JSON')
@@ -47,9 +48,8 @@ export function startCommand(): Command {
     async (name: string | undefined, providers: string[], flags: StartFlags) => {
       const given = givenOptions(command);
       const all = name === undefined || providers.length === 0;
-      const settings = all
-        ? configured(name, flags, given)
-        : [fromCommandLine(name, providers, flags, given)];
+      const wanted = all ? configured(name, flags, given) : [fromCommandLine(name, providers, flags, given)];
+      const settings = flags.source === undefined ? wanted : [withSource(wanted, providerName(flags.source))];
       if (flags.check === true) writeQuietly(process.stdout, describe(settings, flags));
       else if (flags.foreground === true) await runHere(settings);
       else if (name === undefined) await startAll(settings);
@@ -68,11 +68,26 @@ function fromCommandLine(
     throw new UsageError('with --config the components are those of the file; leave them or --config out');
   }
   const components = providers.map((text) => ({
-    provider: providerName(text),
+    ...absoluteComponent(text),
     priority: null,
     timeoutMs: null,
   }));
   return settingsOf(name, components, decideOptions(given));
+}
+
+/** It is said before it is done. */
+function withSource(all: readonly MirrorSettings[], source: string): MirrorSettings {
+  const [settings] = all;
+  if (settings === undefined || all.length > 1) throw new UsageError('--source is for one mirror; name it');
+  const names = settings.components.map(({ provider }) => provider);
+  if (!names.includes(source)) throw new UsageError(`--source ${source} is none of the mirror's components`);
+  const others = names.filter((name) => name !== source);
+  const what =
+    others.length === 0
+      ? 'is the source'
+      : `is the source: what ${others.join(' and ')} has is overwritten in full`;
+  process.stderr.write(`mirror/${settings.name}: ${source} ${what}\n`);
+  return { ...settings, source };
 }
 
 /** Of the configuration file: the one called `name`, or all. */

@@ -14,6 +14,7 @@ interface ComponentKey extends KnownKey {
  * docs/configuration.md, which a test asks for.
  */
 export const COMPONENT_KEYS: readonly ComponentKey[] = [
+  { key: 'area', kind: PATH, use: (area: string) => ({ area }) },
   { key: 'priority', kind: integerFrom(0, 255), use: (priority: number) => ({ priority }) },
   { key: 'timeout', kind: SECONDS, use: (seconds: number) => ({ timeoutMs: seconds * 1000 }) },
 ];
@@ -35,10 +36,17 @@ export function readComponent(document: TomlDocument, at: TomlPath, value: unkno
   const parts = COMPONENT_KEYS.filter((one) => given.has(one.key)).map((one) =>
     one.use(given.get(one.key) as never),
   );
+  if (given.has('area') && key === 'uri')
+    throw document.wrong([...at, 'area'], 'expected no area with a uri');
   return Object.assign(componentOf(provider), ...parts) as ComponentSettings;
 }
 
-const componentOf = (provider: string): ComponentSettings => ({ provider, priority: null, timeoutMs: null });
+const componentOf = (provider: string): ComponentSettings => ({
+  provider,
+  area: null,
+  priority: null,
+  timeoutMs: null,
+});
 
 /** In each there is only one kind: a path can't be where a URI should be. */
 function providerOf(text: string, key: 'path' | 'uri'): string {

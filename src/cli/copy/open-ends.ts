@@ -66,7 +66,7 @@ async function exists(path: string): Promise<boolean> {
 
 async function openLocalEnd(text: string, access: AccessMode, isFresh: boolean): Promise<CopyEnd> {
   const path = resolve(text);
-  const device = await openFile(path, { access });
+  const device = await openFile(path, { access, alone: access !== 'ro' });
   if (device.media.note !== null && access === 'ro') {
     await device.close();
     throw new CommandError(`${device.media.note}. Make it a whole number of sectors first, with truncate(1)`);

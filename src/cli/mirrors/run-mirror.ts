@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { mirrorPaths } from '../../control/paths.js';
 import { MirrorService } from '../../control/mirror-service.js';
+import { formatComponent } from '../../control/component-spec.js';
 import { type OpenerOptions, providerOpener } from '../../control/provider-openers.js';
 import type { Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
@@ -77,10 +78,10 @@ async function startService(
 }
 
 const openerOf = (
-  { provider, priority, timeoutMs }: ComponentSettings,
+  { priority, timeoutMs, ...spec }: ComponentSettings,
   options: OpenerOptions,
 ): ProviderOpener =>
-  providerOpener(provider, {
+  providerOpener(formatComponent(spec), {
     ...options,
     ...(timeoutMs === null ? {} : { timeoutMs }),
     ...(priority === null ? {} : { priority }),

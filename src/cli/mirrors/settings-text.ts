@@ -14,8 +14,9 @@ export function settingsLines(settings: MirrorSettings): string[] {
   ];
 }
 
-function componentText({ provider, priority, timeoutMs }: ComponentSettings): string {
+function componentText({ provider, area, priority, timeoutMs }: ComponentSettings): string {
   const parts = [
+    ...(area === null ? [] : [`area ${area}`]),
     ...(priority === null ? [] : [`priority ${priority}`]),
     ...(timeoutMs === null ? [] : [`time-out ${formatSeconds(timeoutMs / 1000)}`]),
   ];

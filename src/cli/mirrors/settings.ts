@@ -5,6 +5,8 @@ import type { LogLevel } from '../daemon/log.js';
 export interface ComponentSettings {
   /** An absolute path or a ggate URI. */
   readonly provider: string;
+  /** Absolute path of the file with its private area; null for an area on the provider. */
+  readonly area: string | null;
   /** 0 to 255; null for what its label says. */
   readonly priority: number | null;
   /** It is dropped when it is silent for this long; null for the mirror's. */
@@ -16,6 +18,8 @@ export interface MirrorSettings {
   readonly name: string;
   readonly components: readonly ComponentSettings[];
   readonly degraded: boolean;
+  /** The provider whose data a person has chosen, for this start only; all others are overwritten. */
+  readonly source: string | null;
   /** Null for what the label says, as for the slice. */
   readonly balance: BalanceAlgorithm | null;
   readonly sliceBytes: number | null;

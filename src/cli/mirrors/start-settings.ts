@@ -18,6 +18,7 @@ export function settingsOf(
     name,
     components,
     degraded: options.degraded,
+    source: null,
     balance: options.balance,
     sliceBytes: options.slice,
     timeoutMs: options.timeout * 1000,
@@ -35,7 +36,10 @@ function checkComponents(components: readonly ComponentSettings[]): void {
   if (components.length > COMPONENTS_MAX)
     throw new UsageError(`a mirror has at most ${COMPONENTS_MAX} components`);
   const names = components.map(({ provider }) => provider);
-  const twice = names.find((one, index) => names.indexOf(one) !== index);
+  const areas = components.flatMap(({ area }) => area ?? []);
+  const twice =
+    names.find((one, index) => names.indexOf(one) !== index) ??
+    areas.find((one, index) => areas.indexOf(one) !== index);
   if (twice !== undefined) throw new UsageError(`${twice} is given twice`);
 }
 

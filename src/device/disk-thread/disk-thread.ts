@@ -24,7 +24,7 @@ export interface OpenDiskThreadOptions extends OpenFileOptions {
 
 /**
  * Opens a regular file or a disk as openFile does, with a thread of its own for its reads and writes. Throws DeviceError
- * (DEVICE_OPEN) as that does, and with EAGAIN when there can be no thread.
+ * as that does, and DEVICE_OPEN with EAGAIN when there can be no thread.
  */
 export async function openDiskThread(
   path: string,
@@ -151,6 +151,16 @@ export class DiskThreadDevice implements BlockDevice {
         .finally(() => this.#searches.delete(reject))
         .then(resolve, reject);
     });
+  }
+
+  /** As of FileDevice. */
+  modifiedNs(): Promise<bigint | null> {
+    return this.file.modifiedNs();
+  }
+
+  /** As of FileDevice. */
+  setModifiedNs(modifiedNs: bigint): Promise<void> {
+    return this.file.setModifiedNs(modifiedNs);
   }
 
   /**

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import type { ByteRange } from '../../protocol/geometry.js';
 import { errnoOf } from '../device-errors.js';
 import { native as systemNative, type Native } from './native.js';
@@ -15,18 +16,32 @@ const SPACECTL_DEALLOC = 1;
 /** struct spacectl_range: two off_t, offset and length. Source: FreeBSD 14 sys/fcntl.h. */
 const SPACECTL_RANGE = { offsetAt: 0, lengthAt: 8, sizeBytes: 16 } as const;
 
+export type LockOutcome = 'locked' | 'held' | 'unsupported';
+
 /**
  * Takes flock's exclusive lock without waiting; it lasts as long as the open file. 'unsupported': it can't be asked for
- * here (no C library, or a file system without locks), and nothing is known about others.
+ * here (neither C library nor the program flock, or a file system without locks), and nothing is known about others.
  */
-export function lockFileExclusive(fd: number, native = systemNative()): 'locked' | 'held' | 'unsupported' {
-  if (native === null) return 'unsupported';
+export function lockFileExclusive(
+  fd: number,
+  native = systemNative(),
+  lockByProgram = runFlock,
+): LockOutcome {
+  if (native === null) return lockByProgram(fd);
   try {
     native.call('flock', fd, LOCK_EX + LOCK_NB);
     return 'locked';
   } catch (cause) {
     return errnoOf(cause) === 'EAGAIN' ? 'held' : 'unsupported';
   }
+}
+
+/** flock(1) of util-linux and BusyBox locks a descriptor that it is given; the lock is the open file's, so it stays. */
+function runFlock(fd: number): LockOutcome {
+  const stdio = ['ignore', 'ignore', 'ignore', fd] as const;
+  const { status } = spawnSync('flock', ['-x', '-n', '3'], { stdio: [...stdio], timeout: 5_000 });
+  if (status === 0) return 'locked';
+  return status === 1 ? 'held' : 'unsupported';
 }
 
 /**

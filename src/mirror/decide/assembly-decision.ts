@@ -1,65 +1,16 @@
 import { assert } from '../../protocol/errors.js';
 import { compareFreshness } from '../../protocol/gmirror-checks.js';
-import { NO_UUID, type Superblock, type Uuid } from '../../protocol/superblock.js';
+import { NO_UUID, type Uuid } from '../../protocol/superblock.js';
+import type {
+  AssemblyDecision,
+  AssemblyInput,
+  BehindComponent,
+  PresentComponent,
+  Refusal,
+} from './assembly-facts.js';
+import { foreign, missingRefusal, noSource, splitBrain } from './refusals.js';
 
-/** What is known of a component that is there when a mirror starts. */
-export interface PresentComponent {
-  /** As the administrator gave it. */
-  readonly name: string;
-  readonly isLocal: boolean;
-  /** 0 to 255, higher is preferred. */
-  readonly priority: number;
-  readonly superblock: Superblock;
-  /** Of its label, as it is now. */
-  readonly genid: number;
-  readonly syncid: number;
-  /** Who changed it since we did: 'label' for one that the kernel's gmirror ran, 'image' for a file that was written. */
-  readonly touch: 'label' | 'image' | null;
-  /** Its label says INACTIVE: a person has taken it out of use. */
-  readonly isInactive: boolean;
-  /** Its label says NOFAILSYNC: who was in step when the run before crashed counts as in step still. */
-  readonly noFailSync: boolean;
-}
-
-export interface AssemblyInput {
-  readonly present: readonly PresentComponent[];
-  /** Start although components are missing. */
-  readonly isDegradedAllowed: boolean;
-}
-
-export interface BehindComponent {
-  readonly slot: number;
-  /** Copy everything; else what the source has marked for it, and what the log tells after a crash. */
-  readonly isFull: boolean;
-}
-
-export type AssemblyDecision =
-  | {
-      readonly outcome: 'refuse';
-      readonly code: 'ASSEMBLE_MISSING' | 'ASSEMBLE_SPLIT_BRAIN' | 'ASSEMBLE_NO_SOURCE' | 'ASSEMBLE_FOREIGN';
-      readonly message: string;
-    }
-  | {
-      readonly outcome: 'run';
-      /** Slots. The source is the one whose superblock, log and bitmaps are the mirror's. */
-      readonly source: number;
-      /** In step with the source, which is among them. */
-      readonly active: readonly number[];
-      /** They are there, and must be copied to. */
-      readonly behind: readonly BehindComponent[];
-      /** Not there, or left out; whoever is not full has bitmap and log, as those that are behind. */
-      readonly missing: readonly BehindComponent[];
-      /** Slots of `missing` that are out of use. */
-      readonly inactive: readonly number[];
-      /** The run before has crashed: what is in the log counts as marked for everyone but the source. */
-      readonly isCrashed: boolean;
-      /** The generation at which each slot was lost; NO_UUID for those in step. */
-      readonly lostAt: readonly Uuid[];
-      /** Someone falls behind who was in step as far as the source knew: a new generation begins. */
-      readonly beginsGeneration: boolean;
-    };
-
-type Refusal = Extract<AssemblyDecision, { outcome: 'refuse' }>;
+export type { AssemblyDecision, AssemblyInput, BehindComponent, PresentComponent } from './assembly-facts.js';
 
 /** How one component's data stands to another's, of the same mirror. */
 export type Relation = 'same' | 'newer' | 'older' | 'unrelated';
@@ -115,10 +66,16 @@ const isOutOfUse = ({ superblock, isInactive }: PresentComponent): boolean =>
   isInactive || superblock.slots[superblock.slot]?.isInactive === true;
 
 /** Who is copied to whom when a mirror starts. Changes nothing. `present` is not empty. */
-export function decideAssembly({ present, isDegradedAllowed }: AssemblyInput): AssemblyDecision {
+export function decideAssembly({
+  present,
+  isDegradedAllowed,
+  preferredSource,
+}: AssemblyInput): AssemblyDecision {
   const misfit = misfitOf(present);
   if (misfit !== null) return misfit;
   const used = present.filter((one) => !isOutOfUse(one));
+  const chosen = present.find(({ superblock }) => superblock.slot === preferredSource);
+  if (chosen !== undefined) return runFrom(chosen, used, { present, isDegradedAllowed });
   if (used.length === 0) return noSource(present, 'is deactivated');
   const whole = used.filter(({ superblock }) => !superblock.isInconsistent);
   if (whole.length === 0) return noSource(used, 'was being copied to, and is a mixture of old and new');
@@ -130,7 +87,7 @@ export function decideAssembly({ present, isDegradedAllowed }: AssemblyInput): A
     const split = splitPair(whole);
     return split === null
       ? noSource(whole, 'misses writes that another component has')
-      : splitBrain(...split);
+      : splitBrain(...split, used);
   }
   const misfits = membersMisfit(source, present, newest);
   if (misfits !== null) return misfits;
@@ -138,12 +95,32 @@ export function decideAssembly({ present, isDegradedAllowed }: AssemblyInput): A
     ({ superblock }) => source.superblock.slots[superblock.slot]?.isInactive !== true,
   );
   const rival = newest.find((one) => inUse.includes(one) && relationOf(one, source) === 'unrelated');
-  if (rival !== undefined) return splitBrain(source, rival);
+  if (rival !== undefined) return splitBrain(source, rival, inUse);
   const stranger = strangerTo(source, inUse);
-  if (stranger !== null) return splitBrain(source, stranger);
+  if (stranger !== null) return splitBrain(source, stranger, inUse);
   const changed = inUse.find(({ touch }) => touch === 'image');
-  if (changed !== undefined && inUse.length > 1) return splitBrain(changed, otherThan(changed, inUse));
+  if (changed !== undefined && inUse.length > 1) {
+    return splitBrain(changed, otherThan(changed, inUse), inUse);
+  }
   return run({ source, newest, inUse, present, isDegradedAllowed });
+}
+
+/** A person has said whose data wins: everything is copied from there to all others, whatever they are. */
+function runFrom(
+  source: PresentComponent,
+  used: readonly PresentComponent[],
+  { present, isDegradedAllowed }: AssemblyInput,
+): AssemblyDecision {
+  if (!used.includes(source)) return noSource([source], 'is deactivated');
+  if (source.superblock.isInconsistent) {
+    return noSource([source], 'was being copied to, and is a mixture of old and new');
+  }
+  const misfits = membersMisfit(source, present, []);
+  if (misfits !== null) return misfits;
+  const inUse = used.filter(
+    ({ superblock }) => source.superblock.slots[superblock.slot]?.isInactive !== true,
+  );
+  return run({ source, newest: [source], inUse, present, isDegradedAllowed, isChosen: true });
 }
 
 /** Who is a component is what the newest superblock says: an older one may not know who came since, or who went. */
@@ -209,15 +186,25 @@ interface RunInput extends AssemblyInput {
   readonly newest: readonly PresentComponent[];
   /** Of `present`. */
   readonly inUse: readonly PresentComponent[];
+  /** The source was chosen by a person. */
+  readonly isChosen?: boolean;
 }
 
-function run({ source, newest, inUse, present, isDegradedAllowed }: RunInput): AssemblyDecision {
+function run({
+  source,
+  newest,
+  inUse,
+  present,
+  isDegradedAllowed,
+  isChosen = false,
+}: RunInput): AssemblyDecision {
   const { slots, isRunning, current } = source.superblock;
   const inactive: number[] = [];
   const missing: BehindComponent[] = [];
   const behind: BehindComponent[] = [];
   const active = [source.superblock.slot];
-  const isTouched = source.touch !== null;
+  // No bitmap tells what has to be copied.
+  const isTouched = source.touch !== null || isChosen;
   const lostAt = slots.map((record) => record.lostAt);
   for (const [slot, record] of slots.entries()) {
     if (record.componentUuid === NO_UUID || slot === source.superblock.slot) continue;
@@ -286,41 +273,4 @@ function misfitOf(present: readonly PresentComponent[]): Refusal | null {
     }
   }
   return null;
-}
-
-const foreign = (what: string): Refusal => ({
-  outcome: 'refuse',
-  code: 'ASSEMBLE_FOREIGN',
-  message: `${what}; nothing was changed`,
-});
-
-const noSource = (components: readonly PresentComponent[], why: string): Refusal => ({
-  outcome: 'refuse',
-  code: 'ASSEMBLE_NO_SOURCE',
-  message:
-    `no component can be started from: ${components.map(({ name }) => name).join(', ')} ${why}; ` +
-    'start the mirror with the component that was the source',
-});
-
-function missingRefusal(source: PresentComponent, missing: readonly BehindComponent[]): Refusal {
-  const count = source.superblock.slots.filter(({ componentUuid }) => componentUuid !== NO_UUID).length;
-  const message =
-    `${missing.length} of ${count} components ${missing.length === 1 ? 'is' : 'are'} missing, and may have newer data; ` +
-    'make them reachable, or allow a degraded start';
-  return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message };
-}
-
-/** The way out is to take one side's label off: it is then an image like any other, whose data stays for rescue. */
-function splitBrain(one: PresentComponent, other: PresentComponent): Refusal {
-  const side = ({ name, touch, superblock }: PresentComponent): string => {
-    if (touch === 'label') return `${name} (used by a kernel's gmirror since)`;
-    return touch === 'image'
-      ? `${name} (its file was changed since)`
-      : `${name} (generation ${superblock.current.slice(0, 8)})`;
-  };
-  const message =
-    `split brain: ${side(one)} and ${side(other)} were written without one another, and both are left alone; ` +
-    `look at both, save what you need, and give up one: 'ggmirror clear ${one.name}' keeps ${other.name}, ` +
-    `'ggmirror clear ${other.name}' keeps ${one.name}; then start the mirror degraded`;
-  return { outcome: 'refuse', code: 'ASSEMBLE_SPLIT_BRAIN', message };
 }

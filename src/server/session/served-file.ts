@@ -1,9 +1,7 @@
 import { constants, type Stats, fstat, open } from 'node:fs';
 import { promisify } from 'node:util';
-import { DeviceError } from '../../device/block-device.js';
 import { openError, errnoOf } from '../../device/device-errors.js';
-import { systemClock } from '../../device/clock.js';
-import { lockFileExclusive } from '../../device/platform/files.js';
+import { lockAlone } from '../../device/in-use.js';
 import { setSocketBuffers } from '../../device/platform/sockets.js';
 import { type OpenMedium, checksum, flush, trim, writeZeroes } from '../../device/slow-operations.js';
 import type { AccessMode } from '../../protocol/handshake.js';
@@ -24,11 +22,11 @@ const OPEN_FLAGS: Readonly<Record<AccessMode, number>> = {
 
 /** A session that is being ended lets go of the file within this time. */
 const LOCK_WAIT_MS = 3000;
-const LOCK_POLL_MS = 50;
 
 /**
- * Opens the export for its session, alone if it writes. Throws DeviceError: DEVICE_OPEN with EBUSY when another process
- * (a session of a daemon that died, another server) writes it, with EIO when it has shrunk since the handshake.
+ * Opens the export for its session, alone if it writes. Throws DeviceError: DEVICE_REFUSED with EBUSY when another process
+ * (a session of a daemon that died, another server, a mirror) writes it, DEVICE_OPEN with EIO when it has shrunk since
+ * the handshake.
  */
 export async function openServed(config: SessionConfig): Promise<ServedFile> {
   const { path } = config;
@@ -43,7 +41,8 @@ export async function openServed(config: SessionConfig): Promise<ServedFile> {
   if (stats.isFile() && stats.size < config.mediaSizeBytes) {
     throw openError(path, 'EIO', 'is smaller than the client was told');
   }
-  if (config.access !== 'ro' && !config.isShared) await lockAlone(fd, path);
+  // The daemon knows its own sessions; the lock also finds those of another daemon, dead or alive, and mirrors.
+  if (config.access !== 'ro' && !config.isShared) await lockAlone(fd, path, LOCK_WAIT_MS);
   adjustBuffers(config);
   const medium: OpenMedium = { fd, name: path, kind: stats.isFile() ? 'file' : 'disk' };
   return {
@@ -57,21 +56,6 @@ export async function openServed(config: SessionConfig): Promise<ServedFile> {
       },
     },
   };
-}
-
-/** The daemon knows its own sessions; the lock also finds those of another daemon, dead or alive. */
-async function lockAlone(fd: number, path: string): Promise<void> {
-  const untilMs = systemClock.nowMs() + LOCK_WAIT_MS;
-  while (lockFileExclusive(fd) === 'held') {
-    if (systemClock.nowMs() >= untilMs) {
-      throw new DeviceError(
-        'DEVICE_OPEN',
-        'EBUSY',
-        `${path} is being written by another process; end that one first`,
-      );
-    }
-    await new Promise<void>((resolve) => void systemClock.after(LOCK_POLL_MS, resolve));
-  }
 }
 
 /** Descriptors 0 and 1 are the two connections. The kernel's own sizes adapt themselves, so they are the default. */

@@ -1,0 +1,46 @@
+import { NO_UUID } from '../../protocol/superblock.js';
+import type { BehindComponent, PresentComponent, Refusal } from './assembly-facts.js';
+
+export const foreign = (what: string): Refusal => ({
+  outcome: 'refuse',
+  code: 'ASSEMBLE_FOREIGN',
+  message: `${what}; nothing was changed`,
+});
+
+export const noSource = (components: readonly PresentComponent[], why: string): Refusal => ({
+  outcome: 'refuse',
+  code: 'ASSEMBLE_NO_SOURCE',
+  message:
+    `no component can be started from: ${components.map(({ name }) => name).join(', ')} ${why}; ` +
+    'start the mirror with the component that was the source',
+});
+
+export function missingRefusal(source: PresentComponent, missing: readonly BehindComponent[]): Refusal {
+  const count = source.superblock.slots.filter(({ componentUuid }) => componentUuid !== NO_UUID).length;
+  const message =
+    `${missing.length} of ${count} components ${missing.length === 1 ? 'is' : 'are'} missing, and may have newer data; ` +
+    'make them reachable, or allow a degraded start';
+  return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message };
+}
+
+/** A person chooses. What is said of each way is exactly what `start --source` does. */
+export function splitBrain(
+  one: PresentComponent,
+  other: PresentComponent,
+  present: readonly PresentComponent[],
+): Refusal {
+  const side = ({ name, touch, superblock }: PresentComponent): string => {
+    if (touch === 'label') return `${name} (used by a kernel's gmirror since)`;
+    return touch === 'image'
+      ? `${name} (its file was written or put back since the last stop)`
+      : `${name} (generation ${superblock.current.slice(0, 8)})`;
+  };
+  const way = ({ name }: PresentComponent): string => {
+    const others = present.filter((component) => component.name !== name).map((component) => component.name);
+    return `'ggmirror start --source ${name}' keeps it and overwrites ${others.join(' and ')}`;
+  };
+  const message =
+    `split brain: ${side(one)} and ${side(other)} were written without one another, and all are left alone; ` +
+    `look at both, save what you need, and choose: ${way(one)}, ${way(other)}`;
+  return { outcome: 'refuse', code: 'ASSEMBLE_SPLIT_BRAIN', message };
+}
