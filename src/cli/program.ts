@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { attachCommand, detachCommand } from './commands/attach.js';
 import { benchCommand } from './commands/bench.js';
 import { clearCommand } from './commands/clear.js';
 import { copyCommand } from './commands/copy.js';
@@ -25,7 +26,7 @@ export function createProgram(): Command {
     .addHelpText('after', '\nStart with: ggmirror demo');
   const onDevices = [serveCommand(), infoCommand(), copyCommand(), dumpCommand(), clearCommand()];
   const running = [startCommand(), statusCommand(), listCommand(), rebuildCommand(), stopCommand()];
-  const onMirrors = [labelCommand(), ...running];
+  const onMirrors = [labelCommand(), ...running, attachCommand(), detachCommand()];
   for (const command of [...onDevices, ...onMirrors, benchCommand(), demoCommand()])
     program.addCommand(command);
   // Commands that are added don't inherit settings, so each gets them.

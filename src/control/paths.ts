@@ -8,6 +8,10 @@ export interface MirrorPaths {
   readonly control: string;
   readonly nbd: string;
   readonly pidFile: string;
+  /** What is remembered of its block device. */
+  readonly attached: string;
+  /** Where nbdfuse makes a file of it. */
+  readonly disk: string;
 }
 
 const CONTROL_SUFFIX = '.ctl';
@@ -20,7 +24,13 @@ export const defaultRunDirectory = (platform: string): string =>
 export function mirrorPaths(runDirectory: string, name: string): MirrorPaths {
   checkMirrorName(name);
   const path = (suffix: string): string => join(runDirectory, `${name}${suffix}`);
-  const paths = { control: path(CONTROL_SUFFIX), nbd: path('.nbd'), pidFile: path('.pid') };
+  const paths = {
+    control: path(CONTROL_SUFFIX),
+    nbd: path('.nbd'),
+    pidFile: path('.pid'),
+    attached: path('.attached'),
+    disk: path('.disk'),
+  };
   if (Buffer.byteLength(paths.control) > SOCKET_PATH_BYTES_MAX) {
     throw new ProtocolError(
       'PROTOCOL_RANGE',

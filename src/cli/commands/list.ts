@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { withAttachments } from '../mirrors/attached.js';
 import { listLines } from '../mirrors/list-text.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
 import { writeQuietly } from '../output.js';
@@ -14,7 +15,7 @@ export function listCommand(): Command {
     .argument('[name]', 'only this one')
     .option('--json', 'print everything as JSON');
   return addRunDirOption(command).action(async (name: string | undefined, flags: ListFlags) => {
-    const statuses = await askStatuses(name, flags);
+    const statuses = await withAttachments(await askStatuses(name, flags), flags);
     const text =
       flags.json === true
         ? `${JSON.stringify(statuses)}\n`

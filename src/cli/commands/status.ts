@@ -1,8 +1,9 @@
 import { Command } from 'commander';
 import { systemClock } from '../../device/clock.js';
 import { withSignals, type Interrupt } from '../interrupt.js';
+import { withAttachments } from '../mirrors/attached.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
-import { detailLines, statusLines } from '../mirrors/status-text.js';
+import { attachedLines, detailLines, statusLines } from '../mirrors/status-text.js';
 import { writeQuietly } from '../output.js';
 
 interface StatusFlags extends RunDirFlags {
@@ -36,10 +37,11 @@ export function statusCommand(): Command {
 
 /** With its line ends. */
 async function render(name: string | undefined, flags: StatusFlags): Promise<string> {
-  const statuses = await askStatuses(name, flags);
+  const statuses = await withAttachments(await askStatuses(name, flags), flags);
   if (flags.json === true) return `${JSON.stringify(statuses)}\n`;
   const look = { isScript: flags.script === true, isGeomName: flags.geom === true };
   const lines = statusLines(statuses, look);
+  if (!look.isScript) lines.push(...attachedLines(statuses));
   if (flags.watch === true) lines.push(...detailLines(statuses));
   return lines.map((line) => `${line}\n`).join('');
 }

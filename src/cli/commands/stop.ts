@@ -1,5 +1,8 @@
 import { Command } from 'commander';
 import { STOP_MS } from '../../control/limits.js';
+import { attachedText } from '../attach/attachments.js';
+import { CommandError } from '../errors.js';
+import { attachmentsOf } from '../mirrors/attached.js';
 import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
 
 interface StopFlags extends RunDirFlags {
@@ -13,6 +16,24 @@ export function stopCommand(): Command {
     .argument('<name>')
     .option('-f, --force', 'also if clients are connected; their requests under way are finished');
   return addRunDirOption(command).action(async (name: string, flags: StopFlags) => {
-    await ask(name, { command: 'stop', isForced: flags.force === true }, flags, STOP_MS);
+    const isForced = flags.force === true;
+    try {
+      await ask(name, { command: 'stop', isForced }, flags, STOP_MS);
+    } catch (error) {
+      if (isForced || !(error instanceof CommandError)) throw error;
+      throw await sayAttached(name, flags, error);
+    }
   });
+}
+
+/** The daemon only knows that it has clients. */
+async function sayAttached(
+  name: string,
+  { runDir }: RunDirFlags,
+  error: CommandError,
+): Promise<CommandError> {
+  const attachment = await attachmentsOf(name, runDir).find();
+  if (attachment === null) return error;
+  const text = `mirror/${name} ${attachedText(attachment)}; detach it first (ggmirror detach ${name})`;
+  return new CommandError(text, { cause: error });
 }

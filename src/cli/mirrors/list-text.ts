@@ -1,7 +1,8 @@
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
+import type { ShownMirror } from './attached.js';
 
 /** As `gmirror list` prints a mirror, with an empty line at its end; what only we know follows under names of ours. */
-export function listLines(mirror: MirrorStatus): string[] {
+export function listLines(mirror: ShownMirror): string[] {
   const { mediaSizeBytes, sectorSizeBytes, clients } = mirror;
   return [
     `Geom name: ${mirror.name}`,
@@ -19,6 +20,7 @@ export function listLines(mirror: MirrorStatus): string[] {
     `   Mediasize: ${sizeText(mediaSizeBytes)}`,
     `   Sectorsize: ${sectorSizeBytes}`,
     `   Mode: r${clients}w${clients}e0`,
+    ...attachedFields(mirror),
     'Consumers:',
     ...mirror.components.flatMap((component, index) => componentLines(mirror, component, index + 1)),
     '',
@@ -42,6 +44,12 @@ function componentLines(mirror: MirrorStatus, component: ComponentStatus, number
     ...ownFields(component),
   ];
   return [`${number}. Name: ${name}`, ...fields.map((field) => `   ${field}`)];
+}
+
+function attachedFields({ attached = null }: ShownMirror): string[] {
+  if (attached === null) return [];
+  const mounted = attached.mountPoints.map((mountPoint) => `   Mounted: ${mountPoint}`);
+  return [`   Attached: ${attached.device} (${attached.way})`, ...mounted];
 }
 
 function flagsOf(mirror: MirrorStatus, { state }: ComponentStatus): string {

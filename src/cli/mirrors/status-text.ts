@@ -1,4 +1,6 @@
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
+import { attachedText } from '../attach/attachments.js';
+import type { ShownMirror } from './attached.js';
 import { formatBytes, formatRate, formatSeconds } from '../units.js';
 
 export interface StatusLook {
@@ -42,6 +44,13 @@ function rowsOf(mirror: MirrorStatus, look: StatusLook): Row[] {
 
 const stateText = ({ state, resync }: ComponentStatus): string =>
   resync === null ? state : `${state}, ${resync.percent}%`;
+
+/** The block devices that were made of them. */
+export function attachedLines(mirrors: readonly ShownMirror[]): string[] {
+  return mirrors.flatMap(({ name, attached = null }) =>
+    attached === null ? [] : [`mirror/${name} ${attachedText(attached)}`],
+  );
+}
 
 /** What a person who watches wants to know besides: how far copying is, and why something is not there. */
 export function detailLines(mirrors: readonly MirrorStatus[]): string[] {

@@ -1,6 +1,7 @@
 import { promises as fs, type BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { deviceNumbers, readSysfs, sysfsFolder } from './disks.js';
+import { linuxMounts, unescaped } from './mounts.js';
 
 /** Where the kernel tells what is in use, so that tests can give something else. */
 export interface UseSources {
@@ -72,16 +73,12 @@ async function isWanted(path: string, { stat, numbers }: Wanted): Promise<boolea
   return other.dev === stat.dev && other.ino === stat.ino;
 }
 
-/** Lines of /proc/self/mountinfo: id, parent, device, root, mount point, …, '-', type, source. Source: proc(5). */
 async function mountOf(wanted: Wanted, sources: UseSources): Promise<string | null> {
-  for (const line of await linesOf(sources.mountinfoPath)) {
-    const words = line.split(' ');
-    const [device, mountPoint, source] = [words[2], words[4], words[words.indexOf('-') + 2]];
-    if (device === undefined || mountPoint === undefined || source === undefined) continue;
+  for (const { number, mountPoint, source } of await linuxMounts(sources.mountinfoPath)) {
     // Btrfs and others mount under a number that is no disk's; then only the source tells.
     const isMounted =
-      wanted.numbers.has(device) || (source.startsWith('/') && (await isWanted(unescaped(source), wanted)));
-    if (isMounted) return `is mounted on ${unescaped(mountPoint)}`;
+      wanted.numbers.has(number) || (source.startsWith('/') && (await isWanted(source, wanted)));
+    if (isMounted) return `is mounted on ${mountPoint}`;
   }
   return null;
 }
@@ -123,7 +120,3 @@ async function entriesOf(folder: string): Promise<readonly string[]> {
     return [];
   }
 }
-
-/** Blanks and backslashes are written as three octal digits. */
-const unescaped = (word: string): string =>
-  word.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
