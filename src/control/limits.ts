@@ -31,3 +31,9 @@ export const EXTENTS_MAX = 256;
 
 /** The sun_path of Linux has 108 bytes with its NUL, FreeBSD's 104. */
 export const SOCKET_PATH_BYTES_MAX = 103;
+
+/** How long ggate clients' requests have to be finished when the mirror ends. */
+export const GGATE_DRAIN_MS = 10_000;
+
+/** A mirror drops what is silent, but for its last component. What takes longer, and thrice its time-out, has failed. */
+export const DEVICE_TIMEOUT_MS_MIN = 30_000;

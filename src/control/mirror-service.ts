@@ -5,11 +5,12 @@ import { assemble, type AssembledMirror, type ProviderOpener } from '../mirror/a
 import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { Mirror, MirrorEvents } from '../mirror/mirror.js';
-import { type NbdAddress, type NbdEndpoint, NbdServer } from '../server/nbd/nbd-server.js';
+import type { NbdEndpoint } from '../server/nbd/nbd-server.js';
 import type { ServerLog } from '../server/server-log.js';
 import { performRequest } from './commands/all.js';
 import { ControlServer } from './control-server.js';
-import { EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
+import { FrontEnds, type GgateFrontOptions } from './front-ends.js';
+import { DEVICE_TIMEOUT_MS_MIN, EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
 import { Reconnect } from './reconnect.js';
 import type { RunningMirror } from './running-mirror.js';
 import { type MirrorStatus, type ProviderSize, statusOf } from './status.js';
@@ -34,18 +35,19 @@ export interface MirrorServiceOptions {
   /** Served to root only. */
   readonly nbdPath: string;
   readonly nbdTcp: { readonly host: string; readonly port: number; readonly tls?: TlsOptions } | null;
+  /** Null if nobody is to reach the mirror over ggate. */
+  readonly ggate: GgateFrontOptions | null;
   readonly pid: number;
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly log: ServerLog;
 }
 
-/** A running mirror with everything around it: its components' return, its NBD server, its control socket. */
+/** A running mirror with everything around it: its components' return, its front ends, its control socket. */
 export class MirrorService implements RunningMirror {
   readonly reconnect: Reconnect;
-  readonly #nbd: NbdServer;
+  readonly #fronts: FrontEnds;
   readonly #control: ControlServer;
-  #nbdAddresses: readonly NbdAddress[] = [];
   #stopping: Promise<void> | null = null;
   #resolveStopping: () => void = () => undefined;
   readonly #whenStopping = new Promise<void>((resolve) => (this.#resolveStopping = resolve));
@@ -55,16 +57,13 @@ export class MirrorService implements RunningMirror {
     private readonly assembled: AssembledMirror,
     private readonly providers: ReadonlyMap<string, ProviderSize>,
   ) {
-    const { name, clock, log, controlPath } = options;
+    const { clock, log, controlPath } = options;
     const { mirror } = assembled;
     const reopen = (component: Component): ReturnType<AssembledMirror['reopen']> =>
       assembled.reopen(component);
     this.reconnect = new Reconnect({ mirror, reopen, clock, log });
-    const exports = new Map([
-      ['', mirror],
-      [name, mirror],
-    ]);
-    this.#nbd = new NbdServer({ exports, listen: endpointsOf(options), clock, log });
+    const deviceTimeoutMs = Math.max(DEVICE_TIMEOUT_MS_MIN, 3 * options.timeoutMs);
+    this.#fronts = new FrontEnds({ ...options, device: mirror, nbd: endpointsOf(options), deviceTimeoutMs });
     this.#control = new ControlServer({
       path: controlPath,
       handle: (request) => performRequest(this, request),
@@ -123,17 +122,19 @@ export class MirrorService implements RunningMirror {
   async #begin(): Promise<void> {
     const { name, log } = this.options;
     try {
-      this.#nbdAddresses = await this.#nbd.start();
+      await this.#fronts.start();
       await this.#control.start();
     } catch (error) {
-      await this.#nbd.close();
+      await this.#fronts.close();
       await this.assembled.close();
       throw error;
     }
     this.reconnect.start();
     const { components } = this.assembled.mirror;
     const active = components.filter(({ state }) => state === 'ACTIVE').length;
-    log.info({ nbd: this.#nbdAddresses }, `Device mirror/${name} launched (${active}/${components.length}).`);
+    const { nbdAddresses: nbd, ggateStatus } = this.#fronts;
+    const ggate = ggateStatus?.addresses ?? [];
+    log.info({ nbd, ggate }, `Device mirror/${name} launched (${active}/${components.length}).`);
   }
 
   /** Resolves when somebody has asked on the control socket for the end; close() is next. */
@@ -154,7 +155,7 @@ export class MirrorService implements RunningMirror {
   }
 
   get clientCount(): number {
-    return this.#nbd.connectionCount;
+    return this.#fronts.clientCount;
   }
 
   status(): MirrorStatus {
@@ -163,7 +164,8 @@ export class MirrorService implements RunningMirror {
       name,
       pid,
       isAutosync,
-      nbd: this.#nbdAddresses,
+      nbd: this.#fronts.nbdAddresses,
+      ggate: this.#fronts.ggateStatus,
       clients: this.clientCount,
       providers: this.providers,
     });
@@ -194,7 +196,7 @@ export class MirrorService implements RunningMirror {
   }
 
   async #stopInOrder(): Promise<void> {
-    await this.#nbd.close();
+    await this.#fronts.close();
     // An attempt may wait for a silent server; what it brings is closed when it comes.
     const reconnectStopped = this.reconnect.stop();
     await this.assembled.close();

@@ -4,6 +4,7 @@ import type { ComponentState } from '../mirror/component-state.js';
 import type { Mirror } from '../mirror/mirror.js';
 import type { SweepProgress } from '../mirror/sweep/sweep.js';
 import { NO_UUID } from '../protocol/superblock.js';
+import type { GgateStatus } from './front-ends.js';
 import type { NbdAddress } from '../server/nbd/nbd-server.js';
 
 /** How far a long work is. */
@@ -93,6 +94,8 @@ export interface MirrorStatus {
   /** Some component is behind, and not yet recorded so. */
   readonly isLossPending: boolean;
   readonly nbd: readonly NbdAddress[];
+  /** Null if the mirror is not to be reached over ggate. */
+  readonly ggate: GgateStatus | null;
   readonly clients: number;
   /** In the order of their slots. */
   readonly components: readonly ComponentStatus[];
@@ -104,6 +107,7 @@ export interface Surroundings {
   readonly pid: number;
   readonly isAutosync: boolean;
   readonly nbd: readonly NbdAddress[];
+  readonly ggate: GgateStatus | null;
   readonly clients: number;
   /** By the components' names. */
   readonly providers: ReadonlyMap<string, ProviderSize>;
@@ -128,6 +132,7 @@ export function statusOf(mirror: Mirror, around: Surroundings): MirrorStatus {
     syncid,
     isLossPending: mirror.mustWait,
     nbd: around.nbd,
+    ggate: around.ggate,
     clients: around.clients,
     components: bySlot.map((component) => componentStatus(mirror, component, around.providers)),
   };

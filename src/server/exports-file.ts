@@ -57,16 +57,17 @@ export async function exportImages(
 ): Promise<ExportList> {
   const paths = images.map((image) => checkExportPath(resolvePath(image), image));
   const drafts = (rules.length === 0 ? LOOPBACK_RULES : rules).flatMap((rule) => {
-    const origin = `--allow ${rule}`;
-    const [, host = rule, mode = 'rw'] = /^(.*?)(?:,([^,]*))?$/s.exec(rule) ?? [];
-    return paths.map((path) => ({
-      origin,
-      host: parseExportHost(host, origin),
-      access: parseExportMode(mode, origin),
-      path,
-    }));
+    const parsed = parseAllowRule(rule);
+    return paths.map((path) => ({ ...parsed, path }));
   });
   return resolveDrafts(drafts, deps);
+}
+
+/** One rule of a command line. Throws PROTOCOL_FORMAT. */
+export function parseAllowRule(rule: string): Pick<Draft, 'origin' | 'host' | 'access'> {
+  const origin = `--allow ${rule}`;
+  const [, host = rule, mode = 'rw'] = /^(.*?)(?:,([^,]*))?$/s.exec(rule) ?? [];
+  return { origin, host: parseExportHost(host, origin), access: parseExportMode(mode, origin) };
 }
 
 interface Draft extends Omit<ExportEntry, 'matcher'> {

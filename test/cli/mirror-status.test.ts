@@ -49,6 +49,7 @@ const mirror = (
   syncid: 1,
   isLossPending: false,
   nbd: [],
+  ggate: null,
   clients: 0,
   components,
   ...rest,
@@ -172,7 +173,15 @@ test('list looks like that of gmirror, and adds what only we know', () => {
 
 test('what is shown is what the mirror says of itself', async () => {
   const rig = makeRig();
-  const around = { name: 'rig', pid: 1, isAutosync: true, nbd: [], clients: 2, providers: new Map() };
+  const around = {
+    name: 'rig',
+    pid: 1,
+    isAutosync: true,
+    nbd: [],
+    ggate: null,
+    clients: 2,
+    providers: new Map(),
+  };
   expect(statusOf(rig.mirror, around)).toMatchObject({
     state: 'COMPLETE',
     components: [

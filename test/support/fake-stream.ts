@@ -12,6 +12,7 @@ export class FakeStream extends EventEmitter implements SessionStream {
   readonly sends: Buffer[] = [];
   hasEnded = false;
   isPaused = true;
+  #isFlowing = false;
   #corked: Buffer[] | null = null;
   #untaken: { readonly lengthBytes: number; readonly sent: (() => void) | undefined }[] = [];
   readonly #waiting: Buffer[] = [];
@@ -85,11 +86,11 @@ export class FakeStream extends EventEmitter implements SessionStream {
     queueMicrotask(() => this.emit('close'));
   }
 
+  /** A listener that pauses and resumes does not make this run inside itself. */
   #flow(): void {
-    while (!this.isPaused) {
-      const bytes = this.#waiting.shift();
-      if (bytes === undefined) return;
-      this.emit('data', bytes);
-    }
+    if (this.#isFlowing) return;
+    this.#isFlowing = true;
+    while (!this.isPaused && this.#waiting.length > 0) this.emit('data', this.#waiting.shift());
+    this.#isFlowing = false;
   }
 }

@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { parseExportHost, parseExportMode } from '../../protocol/exports.js';
 import { DEFAULT_PORT } from '../../protocol/handshake.js';
 import { systemClock } from '../../device/clock.js';
+import { parseAllowRule } from '../../server/exports-file.js';
 import { createServeLog, LOG_LEVELS, standardOutput, type LogLevel } from '../daemon/log.js';
 import { runDaemon } from '../daemon/run.js';
 import { SYSTEM_BUFFERS, type DaemonSettings, type TlsSettings } from '../daemon/settings.js';
@@ -134,9 +134,7 @@ export function settingsOf(images: readonly string[], options: ServeOptions): Da
 /** A mistake in the command line is told as one, before anything is opened. */
 function checkAllow(rule: string): void {
   try {
-    const [, host = rule, mode = 'rw'] = /^(.*?)(?:,([^,]*))?$/s.exec(rule) ?? [];
-    parseExportHost(host, `--allow ${rule}`);
-    parseExportMode(mode, `--allow ${rule}`);
+    parseAllowRule(rule);
   } catch (error) {
     throw new UsageError(messageOf(error));
   }

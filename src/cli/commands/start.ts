@@ -6,13 +6,14 @@ import { systemClock } from '../../device/clock.js';
 import { startDetached } from '../daemon/detach.js';
 import { createServeLog, standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, UsageError } from '../errors.js';
-import { isRunning, providerName } from '../mirrors/run-dir.js';
+import { ggateUris, nbdUri } from '../mirrors/endpoints.js';
+import { askStatus, isRunning, providerName } from '../mirrors/run-dir.js';
 import { COMPONENT_HELP } from '../provider-labels.js';
 import { endProcess, runMirror } from '../mirrors/run-mirror.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { settingsLines } from '../mirrors/settings-text.js';
 import { addStartOptions, decideOptions, type GivenOptions, givenOptions } from '../mirrors/start-options.js';
-import { settingsOf } from '../mirrors/start-settings.js';
+import { checkGgateOptions, settingsOf } from '../mirrors/start-settings.js';
 import { writeQuietly } from '../output.js';
 
 interface StartFlags {
@@ -27,6 +28,8 @@ const EXAMPLES = `
 Examples:
   ggmirror start sites /root/images/sites.img ggate://192.168.1.101/root/images/sites.img
       a mirror of an image and an export
+  ggmirror start --ggate-port 3081 --allow 10.0.0.7 sites one.img two.img
+      for another host's ggatec too, which finds it as /dev/mirror/sites
   ggmirror start sites
       the mirror 'sites' of the configuration file; options given here win over those of the file
   ggmirror start
@@ -72,6 +75,7 @@ function fromCommandLine(
     priority: null,
     timeoutMs: null,
   }));
+  checkGgateOptions(given);
   return settingsOf(name, components, decideOptions(given));
 }
 
@@ -147,11 +151,13 @@ async function startAll(all: readonly MirrorSettings[]): Promise<void> {
 }
 
 async function runInBackground(settings: MirrorSettings): Promise<void> {
-  const { name, nbdPath, runDirectory } = settings;
+  const { name, nbdPath, ggate, runDirectory } = settings;
   const pid = await startDetached(new URL('../mirrors/mirror-child.js', import.meta.url), settings);
-  const socket = nbdPath ?? mirrorPaths(runDirectory, name).nbd;
-  writeQuietly(
-    process.stdout,
-    `mirror/${name} runs (process ${pid}), for NBD clients at nbd+unix:///${name}?socket=${socket}\n`,
-  );
+  const uri = nbdUri(name, { unixPath: nbdPath ?? mirrorPaths(runDirectory, name).nbd });
+  const lines = [`mirror/${name} runs (process ${pid}), for NBD clients at ${uri}`];
+  if (ggate !== null) {
+    const status = await askStatus(name, { runDir: runDirectory });
+    lines.push(`for ggate clients at ${ggateUris(status.ggate).join(' and ')}`);
+  }
+  writeQuietly(process.stdout, `${lines.join('\n')}\n`);
 }

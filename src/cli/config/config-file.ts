@@ -59,9 +59,10 @@ function checkApart(document: TomlDocument, mirrors: readonly MirrorConfig[]): v
     const at = ['mirror', name];
     for (const [index, { provider }] of components.entries())
       take([...at, 'components', index], provider, name);
-    const { nbdSocket, nbdPort = 0 } = options;
+    const { nbdSocket, nbdPort, ggatePort } = options;
     if (nbdSocket !== undefined) take([...at, 'nbd-socket'], nbdSocket, name);
-    if (nbdPort !== 0) take([...at, 'nbd-port'], `port ${nbdPort}`, name);
+    for (const [key, port] of Object.entries({ 'nbd-port': nbdPort, 'ggate-port': ggatePort }))
+      if (port !== undefined && port !== 0) take([...at, key], `port ${port}`, name);
   }
 }
 

@@ -1,9 +1,10 @@
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import type { ShownMirror } from './attached.js';
+import { ggateUris, nbdUri } from './endpoints.js';
 
 /** As `gmirror list` prints a mirror, with an empty line at its end; what only we know follows under names of ours. */
 export function listLines(mirror: ShownMirror): string[] {
-  const { mediaSizeBytes, sectorSizeBytes, clients } = mirror;
+  const { mediaSizeBytes, sectorSizeBytes } = mirror;
   return [
     `Geom name: ${mirror.name}`,
     `State: ${mirror.state}`,
@@ -19,13 +20,28 @@ export function listLines(mirror: ShownMirror): string[] {
     `1. Name: mirror/${mirror.name}`,
     `   Mediasize: ${sizeText(mediaSizeBytes)}`,
     `   Sectorsize: ${sectorSizeBytes}`,
-    `   Mode: r${clients}w${clients}e0`,
+    `   Mode: ${modeOf(mirror)}`,
+    ...endpointLines(mirror),
     ...attachedFields(mirror),
     'Consumers:',
     ...mirror.components.flatMap((component, index) => componentLines(mirror, component, index + 1)),
     '',
   ];
 }
+
+/** One of each connection over NBD, which does not say whether it will write. */
+function modeOf({ clients, ggate }: MirrorStatus): string {
+  const sessions = ggate?.sessions ?? [];
+  const nbdClients = clients - sessions.length;
+  const readers = nbdClients + sessions.filter(({ access }) => access !== 'wo').length;
+  const writers = nbdClients + sessions.filter(({ access }) => access !== 'ro').length;
+  return `r${readers}w${writers}e0`;
+}
+
+const endpointLines = ({ name, nbd, ggate }: MirrorStatus): string[] => [
+  ...nbd.map((address) => `   NBD: ${nbdUri(name, address)}`),
+  ...ggateUris(ggate).map((uri) => `   Ggate: ${uri}`),
+];
 
 function componentLines(mirror: MirrorStatus, component: ComponentStatus, number: number): string[] {
   const { name, provider, state, priority, resync } = component;

@@ -1,5 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
+import { parseAllowRule } from '../../server/exports-file.js';
+import { messageOf } from '../errors.js';
 import { parseInteger, parseSeconds, parseSize } from '../units.js';
 
 /** Where a value was written: paths of a command line are relative to where it was typed, a file has no such place. */
@@ -13,10 +15,16 @@ export interface Kind<Value> {
   readonly parse: (text: string, writtenIn: WrittenIn) => Value;
   /** If there are only a few. */
   readonly choices?: readonly string[];
+  /** If it may be given several times, in the file as a list: all that was said as one. */
+  join?(values: readonly Value[]): Value;
 }
 
 /** Of the configuration file. Throws InvalidArgumentError with what was expected. */
-export function readFileValue<Value>({ fileTypes, parse }: Kind<Value>, value: unknown): Value {
+export function readFileValue<Value>(kind: Kind<Value>, value: unknown): Value {
+  const { fileTypes, parse } = kind;
+  if (kind.join !== undefined && Array.isArray(value)) {
+    return kind.join(value.map((one) => readFileValue(kind, one)));
+  }
   if (!fileTypes.some((type) => typeof value === type)) {
     const names = fileTypes.map((type) => (type === 'boolean' ? 'true or false' : `a ${type}`));
     throw new InvalidArgumentError(`expected ${names.join(' or ')}`);
@@ -71,5 +79,19 @@ export const SLICE: Kind<number> = {
     const bytes = parseSize(text);
     if (bytes > 0 && bytes % 512 === 0 && bytes < 2 ** 32) return bytes;
     throw new InvalidArgumentError('expected a number of bytes, a multiple of 512 below 4 GiB');
+  },
+};
+
+/** Who may come in: ADDRESS[/BITS][,ro|wo|rw], a name or tls:NAME in place of the address. */
+export const ALLOW_RULES: Kind<readonly string[]> = {
+  fileTypes: ['string'],
+  join: (lists) => lists.flat(),
+  parse: (text) => {
+    try {
+      parseAllowRule(text);
+    } catch (error) {
+      throw new InvalidArgumentError(messageOf(error));
+    }
+    return [text];
   },
 };

@@ -1,4 +1,5 @@
 import { mkdirSync } from 'node:fs';
+import { ggatePath, type GgateFrontOptions } from '../../control/front-ends.js';
 import { mirrorPaths } from '../../control/paths.js';
 import { MirrorService } from '../../control/mirror-service.js';
 import { formatComponent } from '../../control/component-spec.js';
@@ -7,7 +8,9 @@ import type { Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
 import { systemRandom } from '../../device/random.js';
 import { AssembleError, type ProviderOpener } from '../../mirror/assemble.js';
+import { exportImages, systemResolveName } from '../../server/exports-file.js';
 import { ListenError } from '../../server/listener.js';
+import { loadTlsOptions } from '../../server/tls-options.js';
 import type { DaemonLog } from '../daemon/log.js';
 import { PidFile } from '../daemon/pid-file.js';
 import { type DaemonSurroundings, endOnBugs } from '../daemon/run.js';
@@ -15,7 +18,7 @@ import { SignalQueue } from '../daemon/signals.js';
 import { within } from '../daemon/within.js';
 import { CommandError, messageOf } from '../errors.js';
 import { tlsOf } from '../remote-options.js';
-import type { ComponentSettings, MirrorSettings } from './settings.js';
+import type { ComponentSettings, GgateSettings, MirrorSettings } from './settings.js';
 
 /** NBD's clients have ten seconds, then a cache full of writes is flushed; init systems wait for longer. */
 const CLOSE_MS = 40_000;
@@ -53,7 +56,7 @@ async function startService(
   settings: MirrorSettings,
   { log, clock }: { readonly log: DaemonLog; readonly clock: Clock },
 ): Promise<MirrorService> {
-  const { name, timeoutMs, runDirectory, nbdPath, remoteTls, components, ...rest } = settings;
+  const { name, timeoutMs, runDirectory, nbdPath, ggate, remoteTls, components, ...rest } = settings;
   const paths = mirrorPaths(runDirectory, name);
   const tls = tlsOf(remoteTls);
   try {
@@ -64,6 +67,7 @@ async function startService(
       providers: components.map((one) => openerOf(one, { timeoutMs, tls, clock })),
       controlPath: paths.control,
       nbdPath: nbdPath ?? paths.nbd,
+      ggate: ggate === null ? null : await ggateFrontOf(name, ggate, clock),
       pid: process.pid,
       clock,
       random: systemRandom,
@@ -75,6 +79,21 @@ async function startService(
     }
     throw error;
   }
+}
+
+/** Names in the rules are looked up, and files are read, once. */
+async function ggateFrontOf(
+  name: string,
+  { port, address, allow, tls }: GgateSettings,
+  clock: Clock,
+): Promise<GgateFrontOptions> {
+  const fallback = allow.length === 0 ? 'loopback' : 'any';
+  const where = address === null ? fallback : { host: address };
+  return {
+    endpoints: [{ address: where, port, isTls: tls !== null }],
+    exports: await exportImages([ggatePath(name)], allow, { clock, resolveName: systemResolveName }),
+    tls: tls === null ? null : await loadTlsOptions(tls),
+  };
 }
 
 const openerOf = (

@@ -1,4 +1,5 @@
 import type { BalanceAlgorithm } from '../../mirror/balance.js';
+import type { TlsFiles } from '../../server/tls-options.js';
 import type { LogLevel } from '../daemon/log.js';
 
 /** A component, as the administrator describes it. */
@@ -11,6 +12,18 @@ export interface ComponentSettings {
   readonly priority: number | null;
   /** It is dropped when it is silent for this long; null for the mirror's. */
   readonly timeoutMs: number | null;
+}
+
+/** How ggate clients reach a mirror. */
+export interface GgateSettings {
+  /** 0 lets the system choose. */
+  readonly port: number;
+  /** Null for every address, or for loopback only if nobody else may come in. */
+  readonly address: string | null;
+  /** Each ADDRESS[/BITS][,ro|wo|rw]; this machine only if empty. */
+  readonly allow: readonly string[];
+  /** PEM files; the port speaks TLS then, and nothing else. Null for plain ggate. */
+  readonly tls: TlsFiles | null;
 }
 
 /** Everything that a command line or the configuration file can say about a running mirror. Paths are absolute: a daemon lives in `/`. */
@@ -32,6 +45,8 @@ export interface MirrorSettings {
   readonly nbdPath: string | null;
   /** Null for the Unix socket only. */
   readonly nbdTcp: { readonly host: string; readonly port: number } | null;
+  /** Null for no ggate clients. */
+  readonly ggate: GgateSettings | null;
   /** For components that are ggates:// exports; PEM files. */
   readonly remoteTls: { readonly tlsCa?: string; readonly tlsCert?: string; readonly tlsKey?: string };
   readonly logLevel: LogLevel;

@@ -2,7 +2,18 @@ import { type Command, Option } from 'commander';
 import { defaultRunDirectory } from '../../control/paths.js';
 import { BALANCE_ALGORITHMS } from '../../mirror/balance.js';
 import { LOG_LEVELS, type LogLevel } from '../daemon/log.js';
-import { integerFrom, type Kind, oneOf, PATH, SECONDS, SIZE, SLICE, TEXT, YES_NO } from './option-kinds.js';
+import {
+  ALLOW_RULES,
+  integerFrom,
+  type Kind,
+  oneOf,
+  PATH,
+  SECONDS,
+  SIZE,
+  SLICE,
+  TEXT,
+  YES_NO,
+} from './option-kinds.js';
 
 /** An option of `ggmirror start`, on the command line and, by the name of its long flag, in the configuration file. */
 interface StartOption<Value, Fallback extends Value | null> {
@@ -67,6 +78,45 @@ export const START_OPTIONS = {
     says: 'with a port: listen here',
     kind: TEXT,
     fallback: '127.0.0.1',
+  }),
+  ggatePort: option({
+    flags: '--ggate-port <port>',
+    says: 'serve the mirror to ggate clients on this port, as /dev/mirror/NAME',
+    kind: integerFrom(0, 0xffff),
+    fallback: null,
+    isForOne: true,
+  }),
+  ggateAddress: option({
+    flags: '--ggate-address <address>',
+    says: 'with a port: listen here only',
+    kind: TEXT,
+    fallback: null,
+    fallbackSays: 'everywhere, or loopback if only it may come in',
+  }),
+  allow: option({
+    flags: '--allow <address[/bits][,ro|wo|rw]>',
+    says: 'which ggate clients may use the mirror, and how (repeatable; rw by default)',
+    kind: ALLOW_RULES,
+    fallback: null,
+    fallbackSays: 'this machine only',
+  }),
+  ggateTlsCert: option({
+    flags: '--ggate-tls-cert <file>',
+    says: 'certificate chain (PEM); ggate clients must speak TLS',
+    kind: PATH,
+    fallback: null,
+  }),
+  ggateTlsKey: option({
+    flags: '--ggate-tls-key <file>',
+    says: "the certificate's private key (PEM)",
+    kind: PATH,
+    fallback: null,
+  }),
+  ggateTlsCa: option({
+    flags: '--ggate-tls-ca <file>',
+    says: 'ggate clients must show a certificate signed by this one (PEM)',
+    kind: PATH,
+    fallback: null,
   }),
   timeout: option({
     flags: '--timeout <seconds>',
@@ -151,7 +201,12 @@ export function addStartOptions(command: Command): Command {
 
 function commanderOption({ flags, says, kind, fallback, fallbackSays, environment }: AnyStartOption): Option {
   const made = new Option(flags, fallbackSays === undefined ? says : `${says} (default: ${fallbackSays})`);
-  if (made.required) made.argParser((text) => kind.parse(text, 'command line'));
+  if (made.required) {
+    made.argParser((text, earlier: unknown) => {
+      const value = kind.parse(text, 'command line');
+      return kind.join === undefined || earlier === undefined ? value : kind.join([earlier, value]);
+    });
+  }
   // Only for --help: what holds is known when the configuration file has been read.
   if (made.required && fallback !== null) made.default(fallback);
   if (kind.choices !== undefined) made.argChoices = [...kind.choices];

@@ -1,7 +1,7 @@
 import { mirrorPaths } from '../../control/paths.js';
 import { UsageError } from '../errors.js';
-import type { ComponentSettings, MirrorSettings } from './settings.js';
-import type { StartOptions } from './start-options.js';
+import type { ComponentSettings, GgateSettings, MirrorSettings } from './settings.js';
+import { ALL_START_OPTIONS, type GivenOptions, type StartOptions } from './start-options.js';
 
 const COMPONENTS_MAX = 8;
 
@@ -27,9 +27,35 @@ export function settingsOf(
     runDirectory: options.runDir,
     nbdPath: options.nbdSocket,
     nbdTcp: options.nbdPort === null ? null : { host: options.nbdAddress, port: options.nbdPort },
+    ggate: ggateSettingsOf(options),
     remoteTls: withoutNull({ tlsCa, tlsCert, tlsKey }),
     logLevel: options.logLevel,
   };
+}
+
+/** What was given only makes sense with a port; a file may say it for all mirrors, not all of which have one. */
+export function checkGgateOptions(given: GivenOptions): void {
+  const { ggatePort, allow, ggateAddress, ggateTlsCert, ggateTlsKey, ggateTlsCa } = given;
+  if ((ggatePort ?? null) !== null) return;
+  const others = { allow, ggateAddress, ggateTlsCert, ggateTlsKey, ggateTlsCa };
+  const [name] = Object.entries(others).find(([, value]) => (value ?? null) !== null) ?? [];
+  const option = ALL_START_OPTIONS.find((one) => one.name === name);
+  if (option === undefined) return;
+  throw new UsageError(`--${option.key} is for ggate clients; add --ggate-port PORT, where they come in`);
+}
+
+function ggateSettingsOf(options: StartOptions): GgateSettings | null {
+  const { ggatePort: port, ggateAddress: address, allow } = options;
+  const { ggateTlsCert: certificate, ggateTlsKey: key, ggateTlsCa: authority } = options;
+  if (port === null) return null;
+  if ((certificate === null) !== (key === null)) {
+    throw new UsageError('--ggate-tls-cert and --ggate-tls-key need each other');
+  }
+  if (authority !== null && certificate === null) {
+    throw new UsageError('--ggate-tls-ca needs a certificate, --ggate-tls-cert FILE');
+  }
+  const tls = certificate === null || key === null ? null : { certificate, key, authority };
+  return { port, address, allow: allow ?? [], tls };
 }
 
 function checkComponents(components: readonly ComponentSettings[]): void {

@@ -170,9 +170,11 @@ export class DeviceSession {
       this.drop('internal error');
       return;
     }
-    if (this.#isReaderWaiting) this.options.receive.pause();
-    else if (this.#isPaused) this.options.receive.resume();
-    this.#isPaused = this.#isReaderWaiting;
+    if (this.#isPaused !== this.#isReaderWaiting) {
+      this.#isPaused = this.#isReaderWaiting;
+      if (this.#isPaused) this.options.receive.pause();
+      else this.options.receive.resume();
+    }
     if (!this.#isReaderWaiting && this.#hasClientEnded) this.#clientEnded();
   }
 

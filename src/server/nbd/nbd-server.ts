@@ -33,6 +33,8 @@ export interface NbdServerOptions {
    */
   readonly exports: NbdExports;
   readonly listen: readonly NbdEndpoint[];
+  /** Why no client may come in now, a clause for people; null if nothing is in the way. */
+  readonly obstacle?: () => string | null;
   readonly clock: Clock;
   readonly log: ServerLog;
 }
@@ -158,6 +160,9 @@ export class NbdServer {
     this.#waiting.delete(drop);
     timer.cancel();
     seat.leave();
+    // What was no obstacle when it was asked may be one now.
+    const obstacle = negotiated === null ? null : this.#obstacle();
+    if (obstacle !== null) drop(obstacle);
     if (fate.whyDropped !== null) this.#tellDropped(raw, host, fate.whyDropped);
     else if (negotiated === null) this.#endPolitely(raw);
     else this.#serve(raw, negotiated, host);
@@ -174,7 +179,7 @@ export class NbdServer {
         raw,
         exports: this.options.exports,
         secure: upgrade === null ? null : (socket) => upgrade.secure(socket),
-        hasRoom: () => this.#connections.size < CONNECTIONS_MAX,
+        obstacle: () => this.#obstacle(),
       });
     } catch (error) {
       if (!(error instanceof ProtocolError || raw.destroyed)) {
@@ -183,6 +188,11 @@ export class NbdServer {
       drop(error instanceof Error ? error.message : String(error));
       return null;
     }
+  }
+
+  #obstacle(): string | null {
+    if (this.#connections.size >= CONNECTIONS_MAX) return 'too many clients; try again later';
+    return this.options.obstacle?.() ?? null;
   }
 
   #serve(raw: Socket, negotiated: Negotiated, host: string): void {

@@ -38,8 +38,8 @@ export interface NegotiationOptions {
   readonly exports: NbdExports;
   /** Makes TLS of a connection and rejects if that fails; null where there is none. Where there is, it is required. */
   readonly secure: ((raw: Socket) => Promise<Socket>) | null;
-  /** Whether one more client can be served. */
-  readonly hasRoom: () => boolean;
+  /** Why no client can be served now, a clause for people; null if one can. */
+  readonly obstacle: () => string | null;
 }
 
 /** What an option leads to: the next one, the transmission, or the end. */
@@ -123,9 +123,8 @@ class Negotiation {
     }
     const found = this.#find(request.name);
     if (found === null) return this.#reply(option, NBD_OPTION_REPLY.errorUnknown, 'no export has this name');
-    if (option === NBD_OPTION.go && !this.options.hasRoom()) {
-      return this.#reply(option, NBD_OPTION_REPLY.errorPolicy, 'too many clients; try again later');
-    }
+    const obstacle = option === NBD_OPTION.go ? this.options.obstacle() : null;
+    if (obstacle !== null) return this.#reply(option, NBD_OPTION_REPLY.errorPolicy, obstacle);
     this.#socket.write(encodeNbdInfoReplies(option, found.info, request.wanted));
     return option === NBD_OPTION.go ? found : 'next';
   }
@@ -134,12 +133,9 @@ class Negotiation {
   #exportName(data: Buffer, isTlsMissing: boolean): Negotiated {
     const name = decodeNbdName(data);
     const found = isTlsMissing ? null : this.#find(name);
-    if (found === null || !this.options.hasRoom()) {
-      const why = isTlsMissing
-        ? 'without TLS'
-        : found === null
-          ? 'which is not there'
-          : 'but there is no room';
+    const obstacle = this.options.obstacle();
+    if (found === null || obstacle !== null) {
+      const why = isTlsMissing ? 'without TLS' : found === null ? 'which is not there' : `but ${obstacle}`;
       throw new ProtocolError(
         'PROTOCOL_UNEXPECTED',
         `the client wants export ${JSON.stringify(name)}, ${why}`,
