@@ -202,12 +202,12 @@ async function launch(
     if (decision.inactive.includes(facts.superblock.slot)) await media.close();
   }
   for (const slot of decision.active) mirror.attachActive(componentIn(mirror, slot), providerOf(slot).media);
-  await mirror.journal.begin();
+  await mirror.journal.recordMarks();
   const full = mirror.components.filter(({ isFull }) => isFull);
   if (full.length > 0) {
     // All their bits are on stable storage now, and from here on tell how far the copy has come.
     for (const component of full) component.isFull = false;
-    await mirror.journal.begin();
+    await mirror.journal.recordMarks();
   }
   for (const { slot } of decision.behind) {
     const { media, facts } = providerOf(slot);

@@ -21,10 +21,12 @@ export function slotTable(members: readonly Component[], { lostAt }: JournalStat
     const { slot, uuid } = component.identity;
     const lost = lostAt[slot] ?? NO_UUID;
     const isSuspect = component.isConnected && !component.can.flush;
+    // One that is in step has marks where a verify has found it to differ.
+    const isMarked = lost !== NO_UUID || isSuspect || component.missing.countMarked > 0;
     slots[slot] = {
       componentUuid: uuid,
       lostAt: lost,
-      isMarked: lost !== NO_UUID || isSuspect,
+      isMarked,
       isFull: component.isFull,
       isInactive: component.isInactive,
     };

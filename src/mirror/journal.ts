@@ -199,10 +199,11 @@ export class Journal {
   }
 
   /**
-   * At a start: who is behind is marked on stable storage before the superblock says that the log, which may have said
-   * so until now, means nothing any more.
+   * All marks, and then what superblocks say of them. At a start: who is behind is marked on stable storage before the
+   * superblock says that the log, which may have said so until now, means nothing any more. And when a component that is
+   * in step was found to differ.
    */
-  begin(): Promise<void> {
+  recordMarks(): Promise<void> {
     return this.#inTurn(async () => {
       await this.#writeBitmaps();
       await this.#everywhere((store, component) => this.#writeIdentity(store, component));

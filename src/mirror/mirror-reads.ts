@@ -44,6 +44,13 @@ export class MirrorReads implements ReadHost {
     });
   }
 
+  /** The ACTIVE component that reads go to first, if it is not for load or turns to decide. */
+  get preferred(): Component {
+    const component = this.options.components.all[this.#balance.chooseOther(() => false)];
+    assert(component !== undefined, `${this.options.name}: nobody to read from`);
+    return component;
+  }
+
   /** Starts a read or a checksum. io.done is called once, and never within this call. */
   start(io: BlockIo): void {
     if (io.op === 'checksum') {
@@ -112,9 +119,15 @@ export class MirrorReads implements ReadHost {
   readFailed(component: Component, read: MirrorRead, error: DeviceError, isAnswered: boolean): void {
     // Not to be had anywhere: the last copy is as good as any, and stays.
     if (!isAnswered || !component.isConnected) return;
+    if (read.op === 'read') this.heal(component, read, error);
+    else this.options.drop(component, error);
+  }
+
+  /** A connected component could not read a range: it is rewritten from another one, or the component is dropped. */
+  heal(component: Component, range: ByteRange, error: DeviceError): void {
     const { drop } = this.options;
-    if (error.code !== 'DEVICE_IO' || read.op !== 'read') drop(component, error);
-    else this.#repair(component, read, error).catch(() => drop(component, error));
+    if (error.code !== 'DEVICE_IO') drop(component, error);
+    else this.#repair(component, range, error).catch(() => drop(component, error));
   }
 
   /** Writes good data over a range that could not be read. What can't be repaired is dropped. */

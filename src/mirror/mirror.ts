@@ -17,6 +17,7 @@ import type { Arrival, MirrorOptions, Reading } from './mirror-options.js';
 import type { ResyncProgress } from './resync.js';
 import { Pace } from './sweep/pace.js';
 import { type ArrivalOutcome, Returns } from './returns.js';
+import { Verify, type VerifyOptions } from './verify.js';
 
 export type { Arrival, MirrorEvents, MirrorOptions } from './mirror-options.js';
 
@@ -32,14 +33,15 @@ export class Mirror implements BlockDevice {
   readonly journal: Journal;
   /** Of what the mirror does for itself, beside its callers. */
   readonly pace: Pace;
+  readonly reads: MirrorReads;
   readonly #set: ComponentSet;
   readonly #flush: MirrorFlush;
-  readonly #reads: MirrorReads;
   readonly #returns: Returns;
   #writes = 0;
   #lastWriteMs = 0;
   #tick: Timer | null = null;
   #isClosed = false;
+  #verify: Verify | null = null;
   #settings: MirrorSettings | null;
   #reading: Reading;
   #whenQuiet: (() => void)[] = [];
@@ -58,15 +60,13 @@ export class Mirror implements BlockDevice {
     this.pace = new Pace(clock);
     this.#flush = new MirrorFlush(this);
     this.#returns = new Returns(this);
-    this.#reads = new MirrorReads({
+    this.reads = new MirrorReads({
       name: this.name,
       ...this.#reading,
       sectorSizeBytes: options.sectorSizeBytes,
       components: this.#set,
       locks: this.locks,
-      drop: (component, error) => {
-        this.drop(component, error);
-      },
+      drop: (component, error) => void this.drop(component, error),
       repaired: (component, what) => options.events.changed('repaired', component, what),
     });
     this.journal = new Journal(
@@ -75,9 +75,7 @@ export class Mirror implements BlockDevice {
         settings: () => this.#settings,
         mediaSizeBytes,
         random,
-        failed: (component, error) => {
-          this.drop(component, error);
-        },
+        failed: (component, error) => void this.drop(component, error),
         flushAll: () => this.#flush.run(),
       },
       options.journal,
@@ -153,7 +151,7 @@ export class Mirror implements BlockDevice {
     }
     assert(isInside(io, this.mediaSizeBytes), `${this.name}: ${io.op} outside the device`);
     if (io.op === 'read' || io.op === 'checksum') {
-      this.#reads.start(io);
+      this.reads.start(io);
       return;
     }
     assert(isAligned(io, this.sectorSizeBytes), `${this.name}: ${io.op} is not aligned to sectors`);
@@ -206,6 +204,7 @@ export class Mirror implements BlockDevice {
     this.#returns.stop(component, error);
     const media = component.lose(error);
     this.statesChanged();
+    this.#verify?.lost(component);
     this.options.events.changed('disconnected', component, error.message);
     this.journal
       .recordLoss()
@@ -214,19 +213,28 @@ export class Mirror implements BlockDevice {
     return true;
   }
 
-  // What the return of a component needs. See ReturnHost.
+  // What resyncs and verifies need. See ReturnHost and VerifyHost.
 
   get active(): readonly Component[] {
     return this.#set.active;
   }
 
-  startRead(io: BlockIo): void {
-    this.#reads.start(io);
+  /** The one that runs or ran last; null if there was none. */
+  get verification(): Verify | null {
+    return this.#verify;
+  }
+
+  /** At least two components are ACTIVE, and no other one runs. */
+  startVerify(options: VerifyOptions): Verify {
+    assert(this.#verify?.state !== 'running', `${this.name}: two at a time to verify it`);
+    this.#verify = new Verify(this, options);
+    this.#verify.start();
+    return this.#verify;
   }
 
   statesChanged(): void {
     this.#set.statesChanged();
-    this.#reads.statesChanged();
+    this.reads.statesChanged();
   }
 
   // What a change of the mirror's members or settings needs. See Membership.
@@ -256,7 +264,7 @@ export class Mirror implements BlockDevice {
 
   #membersChanged(): void {
     this.#set.statesChanged();
-    this.#reads.reset(this.#reading);
+    this.reads.reset(this.#reading);
   }
 
   /** A component has come, or come back. Resolves when it is ACTIVE, or its resync has begun, or it was refused. */
@@ -281,7 +289,7 @@ export class Mirror implements BlockDevice {
     if (this.#writes > 0) await new Promise<void>((resolve) => this.#whenQuiet.push(resolve));
     this.#isClosed = true;
     const ending = new DeviceError('DEVICE_CLOSED', 'ENXIO', `${this.name} is stopped`);
-    await this.#returns.finishAll(ending);
+    await Promise.all([this.#returns.finishAll(ending), this.#verify?.stop()]);
     this.#tick?.cancel();
     await this.log.empty();
     await this.journal.writeAll();

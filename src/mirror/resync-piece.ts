@@ -4,6 +4,7 @@ import { REGION_SIZE_BYTES, type ByteRange } from '../protocol/geometry.js';
 import type { Component } from './component.js';
 import type { RangeHolder, RangeLocks } from './range-locks.js';
 import type { RegionRun } from './region-bitmap.js';
+import { rangeOfRun } from './region-runs.js';
 import type { Asking } from './sweep/asking.js';
 import { RegionWrite } from './sweep/region-write.js';
 import { Share } from './sweep/share.js';
@@ -140,9 +141,7 @@ export class ResyncPiece implements SweepPiece, RangeHolder {
     this.options.failed(this, side, error);
   }
 
-  #rangeOf({ firstRegion, regionCount }: RegionRun): ByteRange {
-    const offsetBytes = firstRegion * REGION_SIZE_BYTES;
-    const lengthBytes = Math.min(regionCount * REGION_SIZE_BYTES, this.options.mediaSizeBytes - offsetBytes);
-    return { offsetBytes, lengthBytes };
+  #rangeOf(run: RegionRun): ByteRange {
+    return rangeOfRun(run, this.options.mediaSizeBytes);
   }
 }

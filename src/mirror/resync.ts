@@ -5,6 +5,7 @@ import type { Component } from './component.js';
 import { flushComponent } from './mirror-flush.js';
 import type { RangeLocks } from './range-locks.js';
 import { RegionBitmap, type RegionRun } from './region-bitmap.js';
+import { clearMarks } from './region-runs.js';
 import { ResyncPiece } from './resync-piece.js';
 import { Asking } from './sweep/asking.js';
 import type { Pace } from './sweep/pace.js';
@@ -139,15 +140,5 @@ export class Resync implements SweepJob {
   #copiedTo(piece: ResyncPiece): void {
     this.#copied.markRun(piece.firstRegion, piece.regionCount);
     this.#sweep.pieceDone(piece, piece.lengthBytes);
-  }
-}
-
-/** Takes away the marks of all regions that `settled` has. */
-export function clearMarks(marks: RegionBitmap, settled: RegionBitmap): void {
-  for (let from = 0; ;) {
-    const run = settled.nextMarkedRun(from, settled.regionCount);
-    if (run === null) return;
-    marks.clearRun(run.firstRegion, run.regionCount);
-    from = run.firstRegion + run.regionCount;
   }
 }

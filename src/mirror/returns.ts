@@ -1,9 +1,10 @@
-import { DeviceError, type BlockIo } from '../device/block-device.js';
+import { DeviceError } from '../device/block-device.js';
 import type { ActivityLog } from './activity-log.js';
 import { judgeArrival } from './arrival.js';
 import type { Component } from './component.js';
 import type { Journal } from './journal.js';
 import type { Arrival, MirrorOptions } from './mirror-options.js';
+import type { MirrorReads } from './mirror-reads.js';
 import type { ByteRange } from '../protocol/geometry.js';
 import type { RangeLocks } from './range-locks.js';
 import { Resync, type ResyncProgress } from './resync.js';
@@ -22,7 +23,7 @@ export interface ReturnHost {
   readonly pace: Pace;
   /** Those to read from. */
   readonly active: readonly Component[];
-  startRead(io: BlockIo): void;
+  readonly reads: Pick<MirrorReads, 'start'>;
   statesChanged(): void;
   drop(component: Component, error: DeviceError): boolean;
 }
@@ -90,7 +91,7 @@ export class Returns {
       mediaSizeBytes: options.mediaSizeBytes,
       locks: host.locks,
       clock: options.clock,
-      read: (io) => host.startRead(io),
+      read: (io) => host.reads.start(io),
       pace: host.pace,
       sourceTellsSums: () =>
         host.active.every(({ identity }) => !identity.isLocal) && host.active.some(({ can }) => can.checksum),

@@ -33,6 +33,8 @@ export interface SweepOptions {
   /** 0 for as fast as it goes. */
   readonly rateBytesPerSecond: number;
   readonly totalBytes: number;
+  /** Of these, what was done before; 0 if left out. */
+  readonly startBytes?: number;
   readonly job: SweepJob;
 }
 
@@ -65,13 +67,14 @@ export class Sweep {
   #finishing: DeviceError | null = null;
   #isStarted = false;
   #isEnded = false;
-  #doneBytes = 0;
+  #doneBytes: number;
   readonly #limit: RateLimit;
   readonly #meter: RateMeter;
   readonly #whenEnded: (() => void)[] = [];
 
   constructor(private readonly options: SweepOptions) {
-    const { clock, rateBytesPerSecond } = options;
+    const { clock, rateBytesPerSecond, startBytes = 0 } = options;
+    this.#doneBytes = startBytes;
     this.#limit = new RateLimit(clock, rateBytesPerSecond);
     this.#meter = new RateMeter(clock);
     this.#savedMs = clock.nowMs();
