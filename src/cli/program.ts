@@ -14,6 +14,7 @@ import { serveCommand } from './commands/serve.js';
 import { startCommand } from './commands/start.js';
 import { statusCommand } from './commands/status.js';
 import { stopCommand } from './commands/stop.js';
+import { verifyCommand } from './commands/verify.js';
 import { writeQuietly } from './output.js';
 
 /** The whole command line. Parsing throws CommanderError in place of ending the process. */
@@ -25,7 +26,14 @@ export function createProgram(): Command {
     .enablePositionalOptions()
     .addHelpText('after', '\nStart with: ggmirror demo');
   const onDevices = [serveCommand(), infoCommand(), copyCommand(), dumpCommand(), clearCommand()];
-  const running = [startCommand(), statusCommand(), listCommand(), rebuildCommand(), stopCommand()];
+  const running = [
+    startCommand(),
+    statusCommand(),
+    listCommand(),
+    rebuildCommand(),
+    verifyCommand(),
+    stopCommand(),
+  ];
   const onMirrors = [labelCommand(), ...running, attachCommand(), detachCommand()];
   for (const command of [...onDevices, ...onMirrors, benchCommand(), demoCommand()])
     program.addCommand(command);

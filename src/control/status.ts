@@ -2,24 +2,11 @@ import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { ComponentState } from '../mirror/component-state.js';
 import type { Mirror } from '../mirror/mirror.js';
-import type { SweepProgress } from '../mirror/sweep/sweep.js';
 import { NO_UUID } from '../protocol/superblock.js';
 import type { GgateStatus } from './front-ends.js';
 import type { NbdAddress } from '../server/nbd/nbd-server.js';
-
-/** How far a long work is. */
-export interface ProgressStatus {
-  /** 0 to 99, rounded down: 100 would be the end. */
-  readonly percent: number;
-  /** Done, of totalBytes; what was found equal counts too. */
-  readonly copiedBytes: number;
-  readonly totalBytes: number;
-  readonly leftBytes: number;
-  /** Of the last ten seconds; null while nothing is known. */
-  readonly rateBytesPerSecond: number | null;
-  /** Null while nothing is known, and when nothing goes on. */
-  readonly leftSeconds: number | null;
-}
+import { shownProgress, type ProgressStatus } from './progress-status.js';
+import { verifyStatusOf, type VerifyStatus } from './verify-status.js';
 
 /** What is shown of a resync. */
 export interface ResyncStatus extends ProgressStatus {
@@ -97,6 +84,8 @@ export interface MirrorStatus {
   /** Null if the mirror is not to be reached over ggate. */
   readonly ggate: GgateStatus | null;
   readonly clients: number;
+  /** The verify that runs or ran last; null if there was none since the start. */
+  readonly verify: VerifyStatus | null;
   /** In the order of their slots. */
   readonly components: readonly ComponentStatus[];
 }
@@ -134,6 +123,7 @@ export function statusOf(mirror: Mirror, around: Surroundings): MirrorStatus {
     nbd: around.nbd,
     ggate: around.ggate,
     clients: around.clients,
+    verify: mirror.verification === null ? null : verifyStatusOf(mirror.verification),
     components: bySlot.map((component) => componentStatus(mirror, component, around.providers)),
   };
 }
@@ -169,9 +159,4 @@ function resyncStatus(mirror: Mirror, component: Component): ResyncStatus | null
   if (progress === null) return NOTHING_YET;
   const { sentBytes, zeroedBytes, equalBytes } = progress;
   return { ...shownProgress(progress), sentBytes, zeroedBytes, equalBytes };
-}
-
-function shownProgress({ doneBytes, ...rest }: SweepProgress): ProgressStatus {
-  const share = rest.totalBytes === 0 ? 1 : doneBytes / rest.totalBytes;
-  return { percent: Math.min(99, Math.floor(share * 100)), copiedBytes: doneBytes, ...rest };
 }

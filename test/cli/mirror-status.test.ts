@@ -51,6 +51,7 @@ const mirror = (
   nbd: [],
   ggate: null,
   clients: 0,
+  verify: null,
   components,
   ...rest,
 });

@@ -5,11 +5,13 @@ import type { ControlCommand } from './command.js';
 import { rebuildCommand } from './rebuild.js';
 import { statusCommand } from './status.js';
 import { stopCommand } from './stop.js';
+import { verifyCommand } from './verify.js';
 
 const COMMANDS = {
   status: statusCommand,
   stop: stopCommand,
   rebuild: rebuildCommand,
+  verify: verifyCommand,
 };
 
 type Commands = typeof COMMANDS;
