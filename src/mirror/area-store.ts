@@ -198,6 +198,11 @@ export class AreaStore {
     return this.#write({}, () => Promise.resolve());
   }
 
+  /** There is no area any more when it resolves; this object is of no use then. */
+  erase(): Promise<void> {
+    return this.#inTurn(() => eraseSuperblocks(this.io));
+  }
+
   /** How the area is written to, as one turn. */
   #write({ flush = true }: WriteOptions, run: () => Promise<void>): Promise<void> {
     return this.#inTurn(async () => {

@@ -10,6 +10,7 @@ import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from './balance
 import type { Component, ComponentIdentity } from './component.js';
 import { decideAssembly, type AssemblyDecision, type BehindComponent } from './decide/assembly-decision.js';
 import type { JournalState } from './journal.js';
+import { Membership } from './membership.js';
 import { Mirror } from './mirror.js';
 import type { FoundProvider, PresentProvider } from './assembly.js';
 
@@ -42,7 +43,12 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
       await mirror.close().catch(() => undefined /* the error that is thrown tells more */);
       throw error;
     }
-    return { mirror, reopen: (component) => assembly.reopen(component), close: () => mirror.close() };
+    return {
+      mirror,
+      members: new Membership(mirror, assembly),
+      reopen: (component) => assembly.reopen(component),
+      close: () => mirror.close(),
+    };
   } catch (error) {
     await assembly.close();
     throw error;
@@ -197,10 +203,12 @@ async function launch(
   for (const behind of [...decision.behind, ...decision.missing]) {
     await loadMissing(componentIn(mirror, behind.slot), behind, source, hot);
   }
-  for (const slot of decision.inactive) componentIn(mirror, slot).isInactive = true;
-  for (const { facts, media } of found) {
+  for (const { facts, media, label } of found) {
+    const component = componentIn(mirror, facts.superblock.slot);
+    component.settings = { hardcodedProvider: label.hardcodedProvider };
     if (decision.inactive.includes(facts.superblock.slot)) await media.close();
   }
+  for (const slot of decision.inactive) componentIn(mirror, slot).isInactive = true;
   for (const slot of decision.active) mirror.attachActive(componentIn(mirror, slot), providerOf(slot).media);
   await mirror.journal.recordMarks();
   const full = mirror.components.filter(({ isFull }) => isFull);

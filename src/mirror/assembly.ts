@@ -5,7 +5,7 @@ import type { Component, ComponentMedia } from './component.js';
 import type { ComponentStore } from './component-store.js';
 import type { PresentComponent } from './decide/assembly-decision.js';
 import type { Arrival } from './mirror.js';
-import { type BareComponent, openComponent } from './open-component.js';
+import { type BareComponent, openComponent, type OpenedComponent } from './open-component.js';
 
 /** A provider that is a component. */
 export interface PresentProvider {
@@ -81,7 +81,35 @@ export class Assembly {
     return { name, isLocal, priority, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
   }
 
+  /** A component has come to a free slot. */
+  take(slot: number, opener: ProviderOpener): void {
+    this.#openers.set(slot, opener);
+  }
+
+  /** A slot is free again. */
+  release(slot: number): void {
+    this.#openers.delete(slot);
+  }
+
   async reopen(component: Component): Promise<Arrival> {
+    const { media, superblock, touch } = await this.#open(component);
+    return { media, superblock, isTouched: touch !== null };
+  }
+
+  /** Wipes label and private area of one that is not connected. Rejects as reopen(), and if it is another one now. */
+  async erase(component: Component): Promise<void> {
+    const { media, store, superblock } = await this.#open(component);
+    try {
+      if (superblock.componentUuid !== component.identity.uuid) {
+        throw new AssembleError('ASSEMBLE_FOREIGN', `${component.name} holds another component now`);
+      }
+      await store.erase();
+    } finally {
+      await media.close();
+    }
+  }
+
+  async #open(component: Component): Promise<Extract<OpenedComponent, { state: 'ok' }>> {
     const opener = this.#openers.get(component.identity.slot);
     if (opener === undefined) {
       const message = `${component.name} was not named when the mirror was started; start it anew with all its components`;
@@ -90,8 +118,7 @@ export class Assembly {
     const opened = await openComponent(await opener.open());
     if (opened.state === 'bare') await opened.close();
     if (opened.state !== 'ok') throw new AssembleError('ASSEMBLE_FOREIGN', `${opener.name} ${opened.why}`);
-    const { media, superblock, touch } = opened;
-    return { media, superblock, isTouched: touch !== null };
+    return opened;
   }
 
   /** For a start that failed. */

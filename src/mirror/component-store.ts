@@ -3,7 +3,7 @@ import { compareFreshness } from '../protocol/gmirror-checks.js';
 import { encodeLabel, labelOffsetBytes, type GmirrorLabel } from '../protocol/gmirror-label.js';
 import type { Superblock } from '../protocol/superblock.js';
 import type { AreaStore } from './area-store.js';
-import type { ImageTime } from './assembled.js';
+import type { ImageTime } from './provider.js';
 import { sealImage } from './image-time.js';
 import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
 import type { RegionBitmap } from './region-bitmap.js';
@@ -85,6 +85,14 @@ export class ComponentStore implements MetaStore {
     return this.#inTurn(() => sealImage(this.area, image));
   }
 
+  /** It is no component any more when this resolves: first the label goes, then the area. It is of no use afterwards. */
+  erase(): Promise<void> {
+    return this.#inTurn(async () => {
+      await eraseLabelSector(this.provider);
+      await this.area.erase();
+    });
+  }
+
   async #flush(): Promise<void> {
     if (this.isAreaElsewhere && this.provider.can.flush) {
       await perform(this.provider, 'flush', { offsetBytes: 0, lengthBytes: 0 }, null);
@@ -125,6 +133,14 @@ export class ComponentStore implements MetaStore {
 export function writeLabelSector(provider: BlockDevice, label: GmirrorLabel): Promise<void> {
   const range = { offsetBytes: labelOffsetBytes(provider), lengthBytes: provider.sectorSizeBytes };
   return perform(provider, 'write', range, encodeLabel(label, provider.sectorSizeBytes));
+}
+
+/** Zeroes the whole last sector, and flushes that where the provider can. Rejects with DeviceError. */
+export async function eraseLabelSector(provider: BlockDevice): Promise<void> {
+  const lengthBytes = provider.sectorSizeBytes;
+  const range = { offsetBytes: labelOffsetBytes(provider), lengthBytes };
+  await perform(provider, 'write', range, Buffer.alloc(lengthBytes));
+  if (provider.can.flush) await perform(provider, 'flush', { offsetBytes: 0, lengthBytes: 0 }, null);
 }
 
 /** The whole last sector, in memory of its own. Rejects with DeviceError. */

@@ -104,6 +104,8 @@ export class Component {
   isLeaving = false;
   /** What a person has decided about it since it was labelled, as its label is to say it. */
   settings: Partial<Pick<LabelSettings, 'priority' | 'hardcodedProvider'>> = {};
+  /** Resolves when nothing can reach its medium any more through what was connected last. Never rejects. */
+  closing: Promise<void> = Promise.resolve();
   /** Why it is not connected, or the last thing that went wrong; null if nothing did. */
   trouble: string | null = null;
   readonly counters = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };

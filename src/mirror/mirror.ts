@@ -209,7 +209,7 @@ export class Mirror implements BlockDevice {
     this.journal
       .recordLoss()
       .catch(() => undefined /* who waits for it is told; it is tried again with the next */);
-    media.close().catch(() => undefined /* it is given up already */);
+    component.closing = media.close().catch(() => undefined /* it is given up already */);
     return true;
   }
 

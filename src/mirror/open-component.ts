@@ -7,7 +7,7 @@ import { unusableReason } from '../protocol/gmirror-checks.js';
 import { decodeLabel, labelOffsetBytes, type DecodedLabel } from '../protocol/gmirror-label.js';
 import type { Superblock, Uuid } from '../protocol/superblock.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
-import type { OpenedProvider } from './assembled.js';
+import type { OpenedProvider } from './provider.js';
 import type { ComponentMedia } from './component.js';
 import { ComponentStore, isLabelTouched, readLabelSector } from './component-store.js';
 

@@ -1,0 +1,202 @@
+import type { BlockIo } from '../../src/device/block-device.js';
+import { DeviceError } from '../../src/device/block-device.js';
+import type { RandomSource } from '../../src/device/random.js';
+import { AreaStore } from '../../src/mirror/area-store.js';
+import { assemble, type AssembleOptions, type AssembledMirror } from '../../src/mirror/assemble.js';
+import type { Component } from '../../src/mirror/component.js';
+import { readLabelSector } from '../../src/mirror/component-store.js';
+import { createMirror } from '../../src/mirror/create.js';
+import type { InsertOptions } from '../../src/mirror/membership.js';
+import type { ProviderOpener } from '../../src/mirror/provider.js';
+import { areaOffsetBytes } from '../../src/protocol/area-layout.js';
+import { decodeLabel, type GmirrorLabel } from '../../src/protocol/gmirror-label.js';
+import type { Superblock } from '../../src/protocol/superblock.js';
+import { FakeClock } from './fake-clock.js';
+import { SeededRandom } from './seeded-random.js';
+import { until } from './until.js';
+import { VolatileDevice } from './volatile-device.js';
+
+export const DISK_BYTES = 2 * 1_048_576;
+
+/** Requests of all disks together until power is lost. */
+interface Power {
+  requestsLeft: number;
+}
+
+class PoweredDevice extends VolatileDevice {
+  constructor(
+    private readonly power: Power,
+    medium: Buffer,
+  ) {
+    super({ medium });
+  }
+
+  override start(io: BlockIo): void {
+    this.power.requestsLeft -= 1;
+    if (this.power.requestsLeft <= 0) this.requestsLeft = 0;
+    super.start(io);
+  }
+}
+
+/** Draws that repeat, each another one. */
+function chanceFrom(first: number): RandomSource {
+  let next = first;
+  return {
+    nextU32: () => next++,
+    nextBytes: (lengthBytes) => {
+      const bytes = Buffer.alloc(lengthBytes, 0x11);
+      bytes.writeUInt32BE(next++, 0);
+      return bytes;
+    },
+  };
+}
+
+/** Disks with volatile caches and one power supply, and the mirror over them. They are called by letters. */
+export class MemberWorld {
+  readonly #media = new Map<string, Buffer>();
+  readonly #devices = new Map<string, PoweredDevice>();
+  readonly #power: Power = { requestsLeft: Infinity };
+  readonly events: string[] = [];
+  readonly gone = new Set<string>();
+  #starts = 0;
+
+  constructor(names: string, sizes: Readonly<Record<string, number>> = {}) {
+    for (const name of names) this.#media.set(name, Buffer.alloc(sizes[name] ?? DISK_BYTES));
+    this.#plugIn();
+  }
+
+  /** Puts the disks in as they are on their media. */
+  #plugIn(): void {
+    this.#power.requestsLeft = Infinity;
+    for (const [name, medium] of this.#media) this.#devices.set(name, new PoweredDevice(this.#power, medium));
+  }
+
+  copy(): MemberWorld {
+    const copy = new MemberWorld('');
+    for (const [name, medium] of this.#media) copy.#media.set(name, Buffer.from(medium));
+    copy.#plugIn();
+    return copy;
+  }
+
+  device(name: string): VolatileDevice {
+    const device = this.#devices.get(name);
+    if (device === undefined) throw new Error(`no disk ${name}`);
+    return device;
+  }
+
+  /** What is on the medium; what has not been flushed is not. */
+  data(name: string, lengthBytes = DISK_BYTES / 2): Buffer {
+    const medium = this.#media.get(name);
+    if (medium === undefined) throw new Error(`no disk ${name}`);
+    return medium.subarray(0, lengthBytes);
+  }
+
+  async create(names: string, labels: { noAutoSync?: boolean; noFailSync?: boolean } = {}): Promise<this> {
+    await createMirror({
+      name: 'm',
+      devices: Array.from(names).map((name) => this.device(name)),
+      balance: 'load',
+      sliceBytes: 4096,
+      noAutoSync: labels.noAutoSync ?? false,
+      noFailSync: labels.noFailSync ?? false,
+      random: chanceFrom(0x100),
+    });
+    return this;
+  }
+
+  opener(name: string): ProviderOpener {
+    return {
+      name,
+      isLocal: name === 'a',
+      open: () =>
+        this.gone.has(name)
+          ? Promise.reject(new DeviceError('DEVICE_OPEN', 'ENXIO', `${name} is not there`))
+          : Promise.resolve({ device: this.device(name), area: null }),
+    };
+  }
+
+  async start(names: string, options: Partial<AssembleOptions> = {}): Promise<AssembledMirror> {
+    this.#starts += 1;
+    return await assemble({
+      name: 'm',
+      providers: Array.from(names).map((name) => this.opener(name)),
+      degraded: false,
+      clock: new FakeClock(),
+      random: chanceFrom(0x1000 * this.#starts),
+      events: { changed: (what, component) => this.events.push(`${component.name} ${what}`) },
+      timeoutMs: 10_000,
+      idleMs: 5000,
+      extentsMax: 64,
+      isAutosync: true,
+      resyncBytesPerSecond: 0,
+      ...options,
+    });
+  }
+
+  /** Power goes after so many requests from now on, the disks' together. */
+  cutPowerAfter(requests: number): void {
+    this.#power.requestsLeft = requests;
+  }
+
+  get isPowerCut(): boolean {
+    return this.#power.requestsLeft <= 0;
+  }
+
+  /** Power goes, if it has not gone yet, and comes back: of what was not flushed anything may be there. */
+  crash(seed: number): void {
+    const random = new SeededRandom(seed);
+    for (const [name, device] of this.#devices) this.#media.set(name, device.crash(random));
+    this.#plugIn();
+  }
+
+  /** The same disks after a loss of power, of which this world knows nothing. */
+  copyAfterCrash(seed: number): MemberWorld {
+    const random = new SeededRandom(seed);
+    const copy = new MemberWorld('');
+    for (const [name, device] of this.#devices) copy.#media.set(name, device.crash(random));
+    copy.#plugIn();
+    return copy;
+  }
+
+  async label(name: string): Promise<GmirrorLabel | null> {
+    try {
+      return decodeLabel(await readLabelSector(this.device(name)));
+    } catch {
+      return null;
+    }
+  }
+
+  async superblock(name: string, mediaSizeBytes: number): Promise<Superblock | null> {
+    const opened = await AreaStore.open(this.device(name), areaOffsetBytes(mediaSizeBytes));
+    return opened.state === 'ok' ? opened.store.superblock : null;
+  }
+}
+
+export const componentOf = ({ mirror }: AssembledMirror, name: string): Component => {
+  const found = mirror.components.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no component ${name}`);
+  return found;
+};
+
+/** 'a ACTIVE, b STALE' */
+export const statesOf = ({ mirror }: AssembledMirror): string =>
+  [...mirror.components]
+    .sort((one, other) => one.identity.slot - other.identity.slot)
+    .map(({ name, state }) => `${name} ${state}`)
+    .join(', ');
+
+export const untilComplete = (running: AssembledMirror): Promise<unknown> =>
+  until('the mirror to be COMPLETE', () => running.mirror.state === 'COMPLETE');
+
+export const INSERTED: InsertOptions = {
+  priority: 0,
+  isInactive: false,
+  hardcodedProvider: '',
+  objection: () => Promise.resolve(null),
+};
+
+/** It comes back as its disk is now. */
+export const comeBack = async (running: AssembledMirror, name: string): Promise<string> => {
+  const component = componentOf(running, name);
+  return await running.mirror.arrive(component, await running.reopen(component));
+};
