@@ -210,19 +210,8 @@ export class Membership {
     }
     this.assembly.take(slot, opener);
     mirror.options.events.changed('inserted', component, null);
-    await this.#trustMarks(component);
     if (isInactive) await media.close();
     else await mirror.arrive(component, { media, superblock, isTouched: false });
-  }
-
-  /** When all its bits are on stable storage, they tell how far its copy has come, and an interrupted one goes on there. */
-  async #trustMarks(component: Component): Promise<void> {
-    component.isFull = false;
-    try {
-      await this.mirror.journal.begin();
-    } catch {
-      component.isFull = true;
-    }
   }
 
   /** It is lost on purpose. */

@@ -314,8 +314,8 @@ describe('power lost at any request of', () => {
     const old = 'a ACTIVE, b ACTIVE; ASSEMBLE_FOREIGN; c alone is refused';
     const inserted = 'ASSEMBLE_MISSING; a ACTIVE, b ACTIVE, c ACTIVE';
     expect([...found].sort()).toEqual([
-      `${inserted}; component 0 DISCONNECTED, component 1 DISCONNECTED, c ACTIVE`,
       `${inserted}; c alone is refused`,
+      `${inserted}; component 0 DISCONNECTED, component 1 DISCONNECTED, c ACTIVE`,
       old,
     ]);
   }, 120_000);
