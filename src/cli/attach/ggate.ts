@@ -16,7 +16,9 @@ export class GgateMaker implements Maker {
 
   async make(system: System, { ggatePort }: Target): Promise<Made> {
     if (ggatePort === null) {
-      throw new CommandError(`mirror/${this.name} has no ggate server, which a device needs here`);
+      throw new CommandError(
+        `mirror/${this.name} has no ggate server, which a device needs here; start it with --ggate-port`,
+      );
     }
     const words = ['create', '-o', 'rw', '-p', String(ggatePort), 'localhost', this.#path];
     const said = await needSuccess(system, 'ggatec', words);

@@ -62,8 +62,9 @@ export function detachCommand(): Command {
   });
 }
 
-function targetOf({ name, sectorSizeBytes, nbd }: MirrorStatus): Target {
+function targetOf({ name, sectorSizeBytes, nbd, ggate }: MirrorStatus): Target {
   const unixPath = nbd.flatMap((address) => ('unixPath' in address ? [address.unixPath] : []))[0];
   if (unixPath === undefined) throw new CommandError(`mirror/${name} has no NBD socket`);
-  return { name, sectorSizeBytes, nbdPath: unixPath, ggatePort: null };
+  const ggatePort = ggate?.addresses.find(({ isTls }) => !isTls)?.port ?? null;
+  return { name, sectorSizeBytes, nbdPath: unixPath, ggatePort };
 }
