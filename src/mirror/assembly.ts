@@ -38,6 +38,8 @@ export interface ClaimedProvider {
 export class Assembly {
   /** By slot. A component that was not there at the start has one that is guessed, until it comes. */
   readonly #openers = new Map<number, ProviderOpener>();
+  /** By slot: as it was opened last. */
+  readonly #media = new Map<number, ComponentMedia>();
   readonly #free: { readonly opener: ProviderOpener; readonly index: number }[] = [];
 
   private constructor(
@@ -46,8 +48,11 @@ export class Assembly {
   ) {
     for (const [index, opener] of openers.entries()) {
       const found = providers[index];
-      if (found?.state === 'ok') this.#openers.set(found.facts.superblock.slot, opener);
-      else this.#free.push({ opener, index });
+      if (found?.state === 'ok') {
+        const { slot } = found.facts.superblock;
+        this.#openers.set(slot, opener);
+        this.#media.set(slot, found.media);
+      } else this.#free.push({ opener, index });
     }
   }
 
@@ -89,6 +94,7 @@ export class Assembly {
   /** A slot is free again. */
   release(slot: number): void {
     this.#openers.delete(slot);
+    this.#media.delete(slot);
   }
 
   async reopen(component: Component): Promise<Arrival> {
@@ -98,6 +104,8 @@ export class Assembly {
 
   /** Wipes label and private area of one that is not connected. Rejects as reopen(), and if it is another one now. */
   async erase(component: Component): Promise<void> {
+    // It may have been lost just now.
+    await this.#media.get(component.identity.slot)?.close();
     const { media, store, superblock } = await this.#open(component);
     try {
       if (superblock.componentUuid !== component.identity.uuid) {
@@ -110,14 +118,21 @@ export class Assembly {
   }
 
   async #open(component: Component): Promise<Extract<OpenedComponent, { state: 'ok' }>> {
-    const opener = this.#openers.get(component.identity.slot);
+    const { slot } = component.identity;
+    const opener = this.#openers.get(slot);
     if (opener === undefined) {
       const message = `${component.name} was not named when the mirror was started; start it anew with all its components`;
       throw new DeviceError('DEVICE_OPEN', 'ENXIO', message);
     }
+    // A write that hangs in the disk since then may land at any time, and the lock of its image is ours still.
+    if (this.#media.get(slot)?.isClosed === false) {
+      const message = `${component.name} still has a request under way from before it was lost; it is tried again when that is over`;
+      throw new DeviceError('DEVICE_OPEN', 'EBUSY', message);
+    }
     const opened = await openComponent(await opener.open());
     if (opened.state === 'bare') await opened.close();
     if (opened.state !== 'ok') throw new AssembleError('ASSEMBLE_FOREIGN', `${opener.name} ${opened.why}`);
+    this.#media.set(slot, opened.media);
     return opened;
   }
 

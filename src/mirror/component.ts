@@ -20,6 +20,8 @@ export interface ComponentMedia {
   seal?(): Promise<void>;
   /** Resolves when nothing can reach the medium any more, not even a request that hung. */
   close(): Promise<void>;
+  /** Whether close() has resolved; left out where nobody has to wait for it before the medium is opened again. */
+  readonly isClosed?: boolean;
 }
 
 export interface ComponentIdentity {

@@ -66,6 +66,7 @@ class ProviderHandle {
   readonly area: BlockDevice | null;
   readonly #abandons: (() => void)[] = [];
   #closing: Promise<void> | null = null;
+  #isClosed = false;
 
   constructor(opened: OpenedProvider) {
     const provider = abandonableOf(opened.device, opened.abandon);
@@ -80,8 +81,14 @@ class ProviderHandle {
     for (const abandon of this.#abandons) abandon();
   };
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   close(): Promise<void> {
-    this.#closing ??= Promise.allSettled([this.device.close(), this.area?.close()]).then(() => undefined);
+    this.#closing ??= Promise.allSettled([this.device.close(), this.area?.close()]).then(() => {
+      this.#isClosed = true;
+    });
     return this.#closing;
   }
 }
@@ -134,6 +141,9 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
     abandon: handle.abandon,
     ...(image === undefined ? {} : { seal: () => store.seal(image) }),
     close: () => handle.close(),
+    get isClosed() {
+      return handle.isClosed;
+    },
   };
   return { state: 'ok', media, store, label, superblock, touch };
 }
