@@ -9,6 +9,14 @@ import { dumpCommand } from './commands/dump.js';
 import { infoCommand } from './commands/info.js';
 import { labelCommand } from './commands/label.js';
 import { listCommand } from './commands/list.js';
+import {
+  activateCommand,
+  deactivateCommand,
+  destroyCommand,
+  forgetCommand,
+  insertCommand,
+  removeCommand,
+} from './commands/members.js';
 import { rebuildCommand } from './commands/rebuild.js';
 import { serveCommand } from './commands/serve.js';
 import { startCommand } from './commands/start.js';
@@ -32,7 +40,13 @@ export function createProgram(): Command {
     listCommand(),
     rebuildCommand(),
     verifyCommand(),
+    insertCommand(),
+    removeCommand(),
+    deactivateCommand(),
+    activateCommand(),
+    forgetCommand(),
     stopCommand(),
+    destroyCommand(),
   ];
   const onMirrors = [labelCommand(), ...running, attachCommand(), detachCommand()];
   for (const command of [...onDevices, ...onMirrors, benchCommand(), demoCommand()])

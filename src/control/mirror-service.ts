@@ -4,6 +4,7 @@ import type { RandomSource } from '../device/random.js';
 import { assemble, type AssembledMirror, type ProviderOpener } from '../mirror/assemble.js';
 import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
+import type { Membership, NotErased } from '../mirror/membership.js';
 import type { Mirror, MirrorEvents } from '../mirror/mirror.js';
 import type { NbdEndpoint } from '../server/nbd/nbd-server.js';
 import type { ServerLog } from '../server/server-log.js';
@@ -18,6 +19,8 @@ import { type MirrorStatus, type ProviderSize, statusOf } from './status.js';
 export interface MirrorServiceOptions {
   readonly name: string;
   readonly providers: readonly ProviderOpener[];
+  /** For providers that are inserted later. */
+  readonly openerOf: (text: string) => ProviderOpener;
   /** Start although components are missing. */
   readonly degraded: boolean;
   /** Of a provider, the one whose data is taken; null for the decision by generations. */
@@ -55,7 +58,7 @@ export class MirrorService implements RunningMirror {
   private constructor(
     private readonly options: MirrorServiceOptions,
     private readonly assembled: AssembledMirror,
-    private readonly providers: ReadonlyMap<string, ProviderSize>,
+    private readonly providers: Map<string, ProviderSize>,
   ) {
     const { clock, log, controlPath } = options;
     const { mirror } = assembled;
@@ -150,6 +153,14 @@ export class MirrorService implements RunningMirror {
     return this.assembled.mirror;
   }
 
+  get members(): Membership {
+    return this.assembled.members;
+  }
+
+  openerOf(text: string): ProviderOpener {
+    return noticing(this.options.openerOf(text), this.providers);
+  }
+
   get log(): ServerLog {
     return this.options.log;
   }
@@ -176,6 +187,16 @@ export class MirrorService implements RunningMirror {
     const stopped = this.#stop();
     this.#resolveStopping();
     await stopped;
+  }
+
+  async destroy(): Promise<NotErased[]> {
+    await this.#stop();
+    // Until it is done, the process must not end.
+    try {
+      return await this.members.eraseAll();
+    } finally {
+      this.#resolveStopping();
+    }
   }
 
   /**

@@ -61,6 +61,14 @@ export class Reconnect {
     this.#schedule(component);
   }
 
+  /** It may come back again, soon. */
+  wake(component: Component): void {
+    const effort = this.#effortOf(component);
+    effort.isHopeless = false;
+    effort.delayMs = RECONNECT_FIRST_MS;
+    this.#schedule(component);
+  }
+
   /** Resolves when no attempt is under way any more. */
   async stop(): Promise<void> {
     this.#isStopped = true;
@@ -87,12 +95,16 @@ export class Reconnect {
   #schedule(component: Component): void {
     const effort = this.#effortOf(component);
     if (this.#isStopped || component.isConnected || effort.isHopeless) return;
+    if (!component.isWanted || !this.options.mirror.components.includes(component)) {
+      this.#efforts.delete(component);
+      return;
+    }
     if (effort.timer !== null || effort.attempt !== null) return;
     const { delayMs } = effort;
     effort.delayMs = Math.min(2 * delayMs, RECONNECT_MAX_MS);
     effort.timer = this.options.clock.after(delayMs, () => {
       effort.timer = null;
-      if (component.isConnected) return;
+      if (component.isConnected || !component.isWanted) return;
       effort.attempt = this.#try(component, effort).finally(() => {
         effort.attempt = null;
         this.#schedule(component);

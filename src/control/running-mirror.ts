@@ -1,5 +1,7 @@
 import type { Component } from '../mirror/component.js';
+import type { Membership, NotErased } from '../mirror/membership.js';
 import type { Mirror } from '../mirror/mirror.js';
+import type { ProviderOpener } from '../mirror/provider.js';
 import type { ServerLog } from '../server/server-log.js';
 import { ControlError } from './control-error.js';
 import type { Reconnect } from './reconnect.js';
@@ -10,6 +12,7 @@ export interface RunningMirror {
   /** Without 'mirror/'. */
   readonly name: string;
   readonly mirror: Mirror;
+  readonly members: Membership;
   readonly reconnect: Reconnect;
   readonly log: ServerLog;
   /** Connected to its front ends. */
@@ -17,6 +20,10 @@ export interface RunningMirror {
   status(): MirrorStatus;
   /** Ends the mirror cleanly, and after that the daemon. Resolves when the mirror has ended. */
   stop(): Promise<void>;
+  /** As stop(), but labels and private areas are wiped between. Resolves with those that could not be. */
+  destroy(): Promise<NotErased[]>;
+  /** For a component as parseComponent() reads it. Throws PROTOCOL_FORMAT. */
+  openerOf(text: string): ProviderOpener;
 }
 
 /** The component of that name or UUID. Throws ControlError if there is none. */

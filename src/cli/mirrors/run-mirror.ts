@@ -65,6 +65,7 @@ async function startService(
       name,
       timeoutMs,
       providers: components.map((one) => openerOf(one, { timeoutMs, tls, clock })),
+      openerOf: (text) => providerOpener(text, { timeoutMs, tls, clock }),
       controlPath: paths.control,
       nbdPath: nbdPath ?? paths.nbd,
       ggate: ggate === null ? null : await ggateFrontOf(name, ggate, clock),

@@ -2,6 +2,14 @@ import { ProtocolError } from '../../protocol/errors.js';
 import { parseObject } from '../control-protocol.js';
 import type { RunningMirror } from '../running-mirror.js';
 import type { ControlCommand } from './command.js';
+import {
+  activateCommand,
+  deactivateCommand,
+  destroyCommand,
+  forgetCommand,
+  insertCommand,
+  removeCommand,
+} from './members.js';
 import { rebuildCommand } from './rebuild.js';
 import { statusCommand } from './status.js';
 import { stopCommand } from './stop.js';
@@ -11,6 +19,12 @@ const COMMANDS = {
   status: statusCommand,
   stop: stopCommand,
   rebuild: rebuildCommand,
+  insert: insertCommand,
+  remove: removeCommand,
+  deactivate: deactivateCommand,
+  activate: activateCommand,
+  forget: forgetCommand,
+  destroy: destroyCommand,
   verify: verifyCommand,
 };
 
