@@ -57,7 +57,12 @@ function attach(
   fields: { mountPoint?: string; daemonPid?: number } = {},
 ): Promise<Attachment> {
   return attachmentsOn(system).attach({
-    target: { name: NAME, sectorSizeBytes: 4096, nbdPath: '/run/data.nbd', ggatePort: 3080 },
+    target: {
+      name: NAME,
+      sectorSizeBytes: 4096,
+      nbdPath: '/run/data.nbd',
+      ggate: { host: 'localhost', port: 3080 },
+    },
     daemonPid: DAEMON_PID,
     way: null,
     mountPoint: null,

@@ -162,7 +162,7 @@ describe.skipIf(!canAttach)('a file system on what attach has made', () => {
     const mountPoint = world.scratch.path('mnt');
     mkdirSync(mountPoint);
     const attachments = new Attachments(thisSystem(), NAME, mirrorPaths(world.scratch.folder, NAME));
-    const target = { name: NAME, sectorSizeBytes: 512, nbdPath: world.unixPath, ggatePort: null };
+    const target = { name: NAME, sectorSizeBytes: 512, nbdPath: world.unixPath, ggate: null };
     const options = { target, daemonPid: process.pid, way: 'nbdfuse' } as const;
     try {
       const { device } = await attachments.attach({ ...options, mountPoint: null });

@@ -14,13 +14,11 @@ export class GgateMaker implements Maker {
     this.#path = `/dev/mirror/${name}`;
   }
 
-  async make(system: System, { ggatePort }: Target): Promise<Made> {
-    if (ggatePort === null) {
-      throw new CommandError(
-        `mirror/${this.name} has no ggate server, which a device needs here; start it with --ggate-port`,
-      );
+  async make(system: System, { ggate }: Target): Promise<Made> {
+    if (ggate === null) {
+      throw new CommandError(`mirror/${this.name} takes no ggate clients; start it with --ggate-port PORT`);
     }
-    const words = ['create', '-o', 'rw', '-p', String(ggatePort), 'localhost', this.#path];
+    const words = ['create', '-o', 'rw', '-p', String(ggate.port), ggate.host, this.#path];
     const said = await needSuccess(system, 'ggatec', words);
     const unit = /\bggate\d+\b/.exec(said)?.[0];
     if (unit === undefined) throw new CommandError(`ggatec names no device: ${said}`);

@@ -6,8 +6,8 @@ export interface Target {
   readonly sectorSizeBytes: number;
   /** Where its NBD server listens. */
   readonly nbdPath: string;
-  /** Where its ggate server listens; null if it has none. */
-  readonly ggatePort: number | null;
+  /** Where its ggate server listens without TLS, which ggatec doesn't speak; null if it doesn't. */
+  readonly ggate: { readonly host: string; readonly port: number } | null;
 }
 
 /** What `attach` has made, or is about to remove. */

@@ -65,6 +65,14 @@ export function detachCommand(): Command {
 function targetOf({ name, sectorSizeBytes, nbd, ggate }: MirrorStatus): Target {
   const unixPath = nbd.flatMap((address) => ('unixPath' in address ? [address.unixPath] : []))[0];
   if (unixPath === undefined) throw new CommandError(`mirror/${name} has no NBD socket`);
-  const ggatePort = ggate?.addresses.find(({ isTls }) => !isTls)?.port ?? null;
-  return { name, sectorSizeBytes, nbdPath: unixPath, ggatePort };
+  return { name, sectorSizeBytes, nbdPath: unixPath, ggate: plainAddressOf(ggate) };
+}
+
+const ANY_ADDRESS = ['0.0.0.0', '::'];
+
+function plainAddressOf(ggate: MirrorStatus['ggate']): Target['ggate'] {
+  const plain = ggate?.addresses.find(({ isTls }) => !isTls);
+  if (plain === undefined) return null;
+  const { address, port } = plain;
+  return { host: ANY_ADDRESS.includes(address) ? 'localhost' : address, port };
 }
