@@ -20,6 +20,8 @@ export class DiskConduct {
   hungUntilMs = 0;
   /** How many of the next requests of each kind fail. */
   readonly failing = { read: 0, write: 0, flush: 0 };
+  /** Whether a flush that fails keeps what was to be flushed for the next one, as it must where no other copy is. */
+  keepsOnFailure: () => boolean = () => false;
 
   heal(): void {
     this.hungUntilMs = 0;
@@ -153,7 +155,7 @@ export class DiskHandle implements BlockDevice {
     if (io.op === 'flush') {
       if (conduct.failing.flush > 0) {
         conduct.failing.flush -= 1;
-        disk.failFlush(this.process);
+        if (!conduct.keepsOnFailure()) disk.failFlush(this.process);
         return 'DEVICE_IO';
       }
       disk.flush(startedAt);

@@ -1,8 +1,21 @@
 /** Runs seeds of the simulator: npm run sim -- --help. */
 import { parseArgs } from 'node:util';
+import { minimise } from './minimise.js';
 import { planOf } from './plan.js';
 import { simulate } from './simulation.js';
 import { BrokenPromise } from './world.js';
+
+const USAGE = `usage: npm run sim -- [options]
+  --seed N      the first seed (1)
+  --runs N      how many seeds (1; without an end if a time is given)
+  --seconds N   go on for so long
+  --hours N     go on for so long
+  --trace       print everything that happens
+  --minimise    leave out of a failing seed what it fails without, and print what is left
+`;
+const PROGRESS_MS = 10_000;
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -12,30 +25,73 @@ async function main(): Promise<void> {
       seconds: { type: 'string' },
       hours: { type: 'string' },
       trace: { type: 'boolean', default: false },
+      minimise: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
-  const first = Number(values.seed);
-  const runs = Number(values.runs ?? 1);
-  const startedMs = performance.now();
-  let events = 0;
-  let simulatedMs = 0;
-  for (let seed = first; seed < first + runs; seed++) {
-    const result = await simulate(
-      planOf(seed),
-      values.trace ? (line) => process.stdout.write(`${line}\n`) : null,
-    );
-    events += result.eventCount;
-    simulatedMs += result.simulatedMs;
-    if (result.failure !== null) {
-      process.stdout.write(`seed ${seed}: ${result.failure.message}\n`);
-      if (!(result.failure instanceof BrokenPromise)) process.stdout.write(`${result.failure.stack ?? ''}\n`);
-    }
+  if (values.help) {
+    process.stdout.write(USAGE);
+    return;
   }
-  const seconds = (performance.now() - startedMs) / 1000;
-  process.stdout.write(
-    `${runs} runs, ${events} events, ${simulatedMs / 1000} s simulated in ${seconds.toFixed(1)} s\n`,
-  );
+  const isTimed = values.seconds !== undefined || values.hours !== undefined;
+  const forMs = isTimed
+    ? Number(values.seconds ?? 0) * 1000 + Number(values.hours ?? 0) * 3_600_000
+    : Infinity;
+  const runsMax = Number(values.runs ?? (isTimed ? Infinity : 1));
+  const startedMs = performance.now();
+  const sum = { runs: 0, failed: 0, simulatedMs: 0, kills: 0, powerLosses: 0, cuts: 0, requests: 0 };
+  const summary = (): string => {
+    const rate = (sum.runs / ((performance.now() - startedMs) / 1000)).toFixed(1);
+    const hours = (sum.simulatedMs / 3_600_000).toFixed(2);
+    return (
+      `${sum.runs} runs (${rate} a second), ${hours} simulated hours, ${sum.requests} requests, ${sum.kills} kills, ` +
+      `${sum.powerLosses} losses of power, ${sum.cuts} cuts and stalls, ${sum.failed} failed`
+    );
+  };
+  let progressMs = startedMs;
+  for (let seed = Number(values.seed); sum.runs < runsMax && performance.now() - startedMs < forMs; seed++) {
+    sum.failed += (await runSeed(seed, values, sum)) ? 0 : 1;
+    if (performance.now() - progressMs < PROGRESS_MS) continue;
+    progressMs = performance.now();
+    say(summary());
+  }
+  say(summary());
+  if (sum.failed > 0) process.exitCode = 1;
+}
+
+interface Sum {
+  runs: number;
+  simulatedMs: number;
+  kills: number;
+  powerLosses: number;
+  cuts: number;
+  requests: number;
+}
+
+/** False if it broke a promise. */
+async function runSeed(
+  seed: number,
+  { trace, minimise: isMinimised }: { trace: boolean; minimise: boolean },
+  sum: Sum,
+): Promise<boolean> {
+  const plan = planOf(seed);
+  const { failure, counts, simulatedMs } = await simulate(plan, trace ? say : null);
+  sum.runs += 1;
+  sum.simulatedMs += simulatedMs;
+  sum.kills += counts.kills;
+  sum.powerLosses += counts.powerLosses;
+  sum.cuts += counts.cuts;
+  sum.requests += counts.reads + counts.writes + counts.flushes;
+  if (failure === null) return true;
+  say(`seed ${seed}: ${failure.message}`);
+  if (!(failure instanceof BrokenPromise)) say(failure.stack ?? '');
+  say(`  replay: npm run sim -- --seed ${seed} --trace`);
+  if (isMinimised) {
+    const fewer = await minimise(plan);
+    say(`  ${fewer.steps.length} of ${plan.steps.length} steps are enough:`);
+    await simulate(fewer, say);
+  }
+  return false;
 }
 
 await main();

@@ -140,6 +140,8 @@ export class Operator {
     }
     const isImpatient = world.nowMs - this.#wantedSinceMs >= restart.patienceMs;
     const isDegraded = isImpatient && !this.#needsAll && this.#inStep.has(cluster.hosts.indexOf(host));
+    // Nobody starts without the others from a disk that fails; the start would go on with what is left.
+    if (isDegraded) host.drive.conduct.heal();
     this.#startCount += 1;
     const daemon = new Daemon({
       ...{ cluster, host, settings },

@@ -90,6 +90,16 @@ class Simulation {
     });
   }
 
+  /** A failed flush of the only good copy is beyond a mirror (docs/simulator.md, "What it leaves out"). */
+  #spareOnlyCopies(): void {
+    for (const [slot, { drive }] of this.cluster.hosts.entries()) {
+      drive.conduct.keepsOnFailure = () => {
+        const { inStep, daemon } = this.#operator;
+        return daemon === null || (inStep.includes(slot) && inStep.length === 1);
+      };
+    }
+  }
+
   static async make(plan: Plan, world: World): Promise<Simulation> {
     const chance = new Chance(plan.seed);
     const cluster = await Cluster.make(world, chance.fork('cluster'), plan);
@@ -104,6 +114,7 @@ class Simulation {
 
   async run(): Promise<void> {
     const { world, plan } = this;
+    this.#spareOnlyCopies();
     this.#operator.want(AT_HOME);
     for (const { atMs, step } of plan.steps) world.after(atMs, () => this.#perform(step));
     const lastMs = plan.steps.at(-1)?.atMs ?? 0;

@@ -108,6 +108,11 @@ export class Component {
   settings: Partial<Pick<LabelSettings, 'priority' | 'hardcodedProvider'>> = {};
   /** Resolves when nothing can reach its medium any more through what was connected last. Never rejects. */
   closing: Promise<void> = Promise.resolve();
+  /**
+   * It failed by itself, perhaps in a flush: then what it reads, and tells checksums of, may be in its cache only, and no
+   * later flush writes it. Until all of that has been copied to it anew, equal checksums say nothing.
+   */
+  isCacheDoubtful = false;
   /** Why it is not connected, or the last thing that went wrong; null if nothing did. */
   trouble: string | null = null;
   readonly counters = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
@@ -181,6 +186,7 @@ export class Component {
     assert(media !== null, `component ${this.name}: lost without media`);
     this.#media = null;
     this.trouble = error.message;
+    if (error.code === 'DEVICE_IO') this.isCacheDoubtful = true;
     // What it has not flushed may be gone when it comes back, and what is in flight may or may not be there.
     this.missing.union(this.unflushed);
     this.unflushed = new RegionBitmap(this.mediaSizeBytes);

@@ -57,7 +57,7 @@ export class ResyncPiece implements SweepPiece, RangeHolder {
     if (!this.#isTargetThere()) return;
     this.#sourceError = null;
     this.#targetError = null;
-    this.#isComparing = target.can.checksum && asking.shouldAsk();
+    this.#isComparing = target.can.checksum && !target.isCacheDoubtful && asking.shouldAsk();
     if (!this.#isComparing) {
       this.#copyAll();
       return;

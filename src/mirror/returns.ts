@@ -152,6 +152,7 @@ export class Returns {
       return;
     }
     component.isFull = false;
+    component.isCacheDoubtful = false;
     component.move('resyncFinished');
     host.statesChanged();
     host.options.events.changed('rebuilt', component, null);
