@@ -86,6 +86,9 @@ export class Journal {
     });
   }
 
+  /** A component is about to be dropped: nothing is answered until recordLoss() has been called and is through. */
+  readonly expectLoss = (): number => (this.#losses += 1);
+
   /** A component is behind from now on. Called when it has been dropped; resolves when that is durable. */
   recordLoss(): Promise<void> {
     this.#losses += 1;

@@ -173,7 +173,7 @@ export class Mirror implements BlockDevice {
     if (good === 0)
       for (const component of this.targets)
         if (component.state !== 'ACTIVE') this.#returns.differs(component, write);
-    if (this.mustWait) await this.lossesRecorded();
+    while (this.mustWait) await this.lossesRecorded();
     if (good > 0) return null;
     return (
       failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', `${this.name} has no component left`)
@@ -202,6 +202,8 @@ export class Mirror implements BlockDevice {
     if (!component.isConnected) return false;
     if (component.state === 'ACTIVE' && this.#set.active.length === 1) return false;
     this.#returns.stop(component, error);
+    // What it has in flight is answered inside lose(), and has to wait for the record, too.
+    this.journal.expectLoss();
     const media = component.lose(error);
     this.statesChanged();
     this.#verify?.lost(component);
