@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import { assemble, type AssembleOptions, type AssembledMirror } from '../../src/mirror/assemble.js';
 import { AreaStore } from '../../src/mirror/area-store.js';
@@ -184,6 +185,27 @@ describe('a start', () => {
     await world.start(false, { isAutosync: false });
     const again = await world.start();
     await complete(again);
+    expect(isEqual(world)).toBe(true);
+  });
+
+  test('after a crash late in a copy of everything copies what was left', async () => {
+    world = new World();
+    world.disk(0).data.fill(3, 0, 11 * 1_048_576);
+    await world.create();
+    const clock = new FakeClock();
+    const first = await world.start(false, { clock, resyncBytesPerSecond: 1_048_576 });
+    for (let passedMs = 0; passedMs < 10_500; passedMs += 100) {
+      clock.advance(100);
+      for (let turn = 0; turn < 5; turn++) await nextTurn();
+    }
+    expect(statesOf(first)).toEqual(['ACTIVE', 'SYNCHRONIZING']);
+    const again = await world.start(false, { clock, resyncBytesPerSecond: 1_048_576 });
+    const behind = again.mirror.components.find(({ state }) => state === 'SYNCHRONIZING');
+    if (behind === undefined) throw new Error('nobody is copied to');
+    expect(behind.isFull).toBe(false);
+    expect(again.mirror.resyncOf(behind)?.totalBytes).toBeLessThanOrEqual(2.5 * 1_048_576);
+    const end = await world.start();
+    await complete(end);
     expect(isEqual(world)).toBe(true);
   });
 
