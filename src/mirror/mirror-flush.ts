@@ -29,6 +29,12 @@ export function flushComponent(component: Component, mediaSizeBytes: number): Pr
   });
 }
 
+interface Waiter {
+  readonly answer: (error: DeviceError | null) => void;
+  /** Not the mirror's own. */
+  readonly isCaller: boolean;
+}
+
 export interface FlushHost {
   readonly targets: readonly Component[];
   readonly mediaSizeBytes: number;
@@ -45,16 +51,24 @@ export interface FlushHost {
  * one may have begun before the writes that they are to cover.
  */
 export class MirrorFlush {
-  #waiting: ((error: DeviceError | null) => void)[] = [];
+  #waiting: Waiter[] = [];
   #isRunning = false;
+  /**
+   * A flush of the mirror's own has failed where there was no other component. Systems tell of lost writes once, so the
+   * next flush may succeed although they are gone: the caller's next flush fails in its place.
+   */
+  #owed: DeviceError | null = null;
 
   constructor(private readonly host: FlushHost) {}
 
   start(io: BlockIo): void {
-    this.#waiting.push((error) => {
-      if (error !== null || !this.host.mustWait) io.done(error);
+    const answer = (error: DeviceError | null): void => {
+      const told = error ?? this.#owed;
+      this.#owed = null;
+      if (told !== null || !this.host.mustWait) io.done(told);
       else this.#answerWhenRecorded(io);
-    });
+    };
+    this.#waiting.push({ answer, isCaller: true });
     if (!this.#isRunning) this.#next();
   }
 
@@ -66,10 +80,17 @@ export class MirrorFlush {
     );
   }
 
+  /** A component failed outside of flushes. If it has the only good copy, nobody else has been told. True then. */
+  owe(component: Component, error: DeviceError): boolean {
+    if (component.state !== 'ACTIVE') return false;
+    this.#owed ??= error;
+    return true;
+  }
+
   /** Rejects if no ACTIVE component could flush. */
   async run(): Promise<void> {
     const error = await new Promise<DeviceError | null>((resolve) => {
-      this.#waiting.push(resolve);
+      this.#waiting.push({ answer: resolve, isCaller: false });
       if (!this.#isRunning) this.#next();
     });
     if (error !== null) throw error;
@@ -82,7 +103,8 @@ export class MirrorFlush {
     this.#isRunning = true;
     const end = (error: DeviceError | null): void => {
       this.#isRunning = false;
-      for (const answer of group) answer(error);
+      if (!group.some(({ isCaller }) => isCaller)) this.#owed ??= error;
+      for (const { answer } of group) answer(error);
       this.#next();
     };
     this.#flush().then(end, (error: unknown) => end(error as DeviceError));

@@ -75,7 +75,7 @@ export class Mirror implements BlockDevice {
         settings: () => this.#settings,
         mediaSizeBytes,
         random,
-        failed: (component, error) => void this.drop(component, error),
+        failed: (component, error) => this.drop(component, error) || this.#flush.owe(component, error),
         flushAll: () => this.#flush.run(),
       },
       options.journal,

@@ -350,6 +350,17 @@ describe('a mirror', () => {
     expect(rig.component(1).missing.isMarked(0)).toBe(true);
   });
 
+  test("tells the caller's next flush of one of its own that failed on the only good copy", async () => {
+    const rig = makeRig({ count: 1 });
+    await writeBytes(rig.mirror, 0, block(1));
+    let failures = 1;
+    disk(rig, 0).fault.plan = (io) => (io.op === 'flush' && failures-- > 0 ? failing() : null);
+    await expect(rig.mirror.flushAll()).rejects.toMatchObject({ errno: 'EIO' });
+    const range = { offsetBytes: 0, lengthBytes: 0 };
+    const outcomes = [await start(rig.mirror, 'flush', range), await start(rig.mirror, 'flush', range)];
+    expect(outcomes.map((error) => error?.errno)).toEqual(['EIO', undefined]);
+  });
+
   test('zeroes a trimmed range on every component, so that they stay the same', async () => {
     const rig = makeRig();
     await writeBytes(rig.mirror, 0, block(1));
