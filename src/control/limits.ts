@@ -37,3 +37,9 @@ export const GGATE_DRAIN_MS = 10_000;
 
 /** A mirror drops what is silent, but for its last component. What takes longer, and thrice its time-out, has failed. */
 export const DEVICE_TIMEOUT_MS_MIN = 30_000;
+/** What a hook may take, and how many events may wait for it. */
+export const HOOK_MS = 60_000;
+export const HOOKS_WAITING_MAX = 32;
+
+/** How long the end of a mirror waits for its hook. */
+export const HOOK_CLOSE_MS = 5_000;

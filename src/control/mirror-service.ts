@@ -1,16 +1,24 @@
 import type { TlsOptions } from 'node:tls';
 import type { Clock } from '../device/clock.js';
 import type { RandomSource } from '../device/random.js';
-import { assemble, type AssembledMirror, type ProviderOpener } from '../mirror/assemble.js';
+import {
+  assemble,
+  type AssembledMirror,
+  AssembleError,
+  type AssembleOptions,
+  type ProviderOpener,
+} from '../mirror/assemble.js';
 import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { Membership, NotErased } from '../mirror/membership.js';
 import type { Mirror, MirrorEvents } from '../mirror/mirror.js';
 import type { NbdEndpoint } from '../server/nbd/nbd-server.js';
 import type { ServerLog } from '../server/server-log.js';
+import { Announcer } from './announcer.js';
 import { performRequest } from './commands/all.js';
 import { ControlServer } from './control-server.js';
 import { FrontEnds, type GgateFrontOptions } from './front-ends.js';
+import { Hooks, type StartHook } from './hooks.js';
 import { DEVICE_TIMEOUT_MS_MIN, EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
 import { Reconnect } from './reconnect.js';
 import type { RunningMirror } from './running-mirror.js';
@@ -40,6 +48,8 @@ export interface MirrorServiceOptions {
   readonly nbdTcp: { readonly host: string; readonly port: number; readonly tls?: TlsOptions } | null;
   /** Null if nobody is to reach the mirror over ggate. */
   readonly ggate: GgateFrontOptions | null;
+  /** What is called when something happens to the mirror; null for nothing. */
+  readonly hook: StartHook | null;
   readonly pid: number;
   readonly clock: Clock;
   readonly random: RandomSource;
@@ -52,12 +62,14 @@ export class MirrorService implements RunningMirror {
   readonly #fronts: FrontEnds;
   readonly #control: ControlServer;
   #stopping: Promise<void> | null = null;
+  #closing: Promise<void> | null = null;
   #resolveStopping: () => void = () => undefined;
   readonly #whenStopping = new Promise<void>((resolve) => (this.#resolveStopping = resolve));
 
   private constructor(
     private readonly options: MirrorServiceOptions,
     private readonly assembled: AssembledMirror,
+    private readonly announcer: Announcer,
     private readonly providers: Map<string, ProviderSize>,
   ) {
     const { clock, log, controlPath } = options;
@@ -69,7 +81,8 @@ export class MirrorService implements RunningMirror {
     this.#fronts = new FrontEnds({ ...options, device: mirror, nbd: endpointsOf(options), deviceTimeoutMs });
     this.#control = new ControlServer({
       path: controlPath,
-      handle: (request) => performRequest(this, request),
+      // A change of the components changes the mirror's state, too.
+      handle: (request) => performRequest(this, request).finally(() => this.announcer.look()),
       clock,
       log,
     });
@@ -77,49 +90,29 @@ export class MirrorService implements RunningMirror {
 
   /** Rejects with AssembleError, DeviceError or ListenError; everything is closed again then. */
   static async start(options: MirrorServiceOptions): Promise<MirrorService> {
-    const { name, log } = options;
+    const { name, log, hook } = options;
+    const hooks = hook === null ? null : new Hooks({ start: hook, clock: options.clock, log });
+    const announcer = new Announcer({ name, log, hooks });
     const sizes = new Map<string, ProviderSize>();
     const providers = options.providers.map((opener) => noticing(opener, sizes));
     // Components go away while others are still being opened, when nobody brings them back yet.
     let service: MirrorService | null = null;
     const events: MirrorEvents = {
       changed(what, component, why) {
-        logChange(log, name, { what, component, why });
-        service?.changed(what, component);
+        announcer.changed(what, component, why);
+        service?.reconnect.changed(what, component);
       },
     };
-    const {
-      balance,
-      sliceBytes,
-      degraded,
-      source,
-      clock,
-      random,
-      timeoutMs,
-      isAutosync,
-      resyncBytesPerSecond,
-    } = options;
-    const assembled = await assemble({
-      ...{
-        name,
-        providers,
-        degraded,
-        source,
-        clock,
-        random,
-        events,
-        timeoutMs,
-        isAutosync,
-        resyncBytesPerSecond,
-      },
-      ...(balance === null ? {} : { balance }),
-      ...(sliceBytes === null ? {} : { sliceBytes }),
-      idleMs: IDLE_CLEAN_MS,
-      extentsMax: EXTENTS_MAX,
-    });
-    service = new MirrorService(options, assembled, sizes);
-    await service.#begin();
-    return service;
+    try {
+      const assembled = await assemble(assembleOptions(options, providers, events));
+      service = new MirrorService(options, assembled, announcer, sizes);
+      await service.#begin();
+      return service;
+    } catch (error) {
+      const isSplitBrain = error instanceof AssembleError && error.code === 'ASSEMBLE_SPLIT_BRAIN';
+      await announcer.failed(isSplitBrain, error instanceof Error ? error.message : String(error));
+      throw error;
+    }
   }
 
   async #begin(): Promise<void> {
@@ -138,6 +131,7 @@ export class MirrorService implements RunningMirror {
     const { nbdAddresses: nbd, ggateStatus } = this.#fronts;
     const ggate = ggateStatus?.addresses ?? [];
     log.info({ nbd, ggate }, `Device mirror/${name} launched (${active}/${components.length}).`);
+    this.announcer.launched(this.assembled.mirror);
   }
 
   /** Resolves when somebody has asked on the control socket for the end; close() is next. */
@@ -203,12 +197,14 @@ export class MirrorService implements RunningMirror {
    * Ends cleanly: requests are finished, everything is flushed, labels are clean, and whoever asked for it is answered.
    * May be called twice.
    */
-  async close(): Promise<void> {
-    await this.#stop().finally(() => this.#control.close());
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
   }
 
-  changed(what: string, component: Component): void {
-    this.reconnect.changed(what, component);
+  async #close(): Promise<void> {
+    await this.#stop().finally(() => this.#control.close());
+    await this.announcer.stopped();
   }
 
   #stop(): Promise<void> {
@@ -226,6 +222,22 @@ export class MirrorService implements RunningMirror {
   }
 }
 
+function assembleOptions(
+  options: MirrorServiceOptions,
+  providers: readonly ProviderOpener[],
+  events: MirrorEvents,
+): AssembleOptions {
+  const { name, degraded, source, balance, sliceBytes, clock, random, timeoutMs, isAutosync } = options;
+  return {
+    ...{ name, providers, degraded, source, clock, random, events, timeoutMs, isAutosync },
+    ...(balance === null ? {} : { balance }),
+    ...(sliceBytes === null ? {} : { sliceBytes }),
+    resyncBytesPerSecond: options.resyncBytesPerSecond,
+    idleMs: IDLE_CLEAN_MS,
+    extentsMax: EXTENTS_MAX,
+  };
+}
+
 /** The same opener, which notes what sizes it finds. */
 function noticing(opener: ProviderOpener, sizes: Map<string, ProviderSize>): ProviderOpener {
   const open = async (): ReturnType<ProviderOpener['open']> => {
@@ -239,30 +251,4 @@ function noticing(opener: ProviderOpener, sizes: Map<string, ProviderSize>): Pro
 
 function endpointsOf({ nbdPath, nbdTcp }: MirrorServiceOptions): NbdEndpoint[] {
   return nbdTcp === null ? [{ unixPath: nbdPath }] : [{ unixPath: nbdPath }, nbdTcp];
-}
-
-interface Change {
-  readonly what: string;
-  readonly component: Component;
-  readonly why: string | null;
-}
-
-/** In the words of the kernel's mirror, for those who watch its log. */
-function logChange(log: ServerLog, name: string, { what, component, why }: Change): void {
-  const provider = `provider ${component.name}`;
-  const fields = why === null ? {} : { reason: why };
-  const say = (text: string): string => `Device ${name}: ${text}`;
-  if (what === 'disconnected') log.warn(fields, say(`${provider} disconnected.`));
-  else if (what === 'stale') log.warn(fields, say(`${provider} is stale.`));
-  else if (what === 'rebuilding') log.info(fields, say(`rebuilding ${provider}.`));
-  else if (what === 'rebuilt') log.info(fields, say(`rebuilding ${provider} finished.`));
-  else if (what === 'repaired') log.warn(fields, say(`${provider}: a bad range was rewritten.`));
-  else if (what === 'split brain') {
-    log.error(
-      fields,
-      say(`${provider} was written without the others (split brain); neither side is touched.`),
-    );
-  } else if (what === 'foreign')
-    log.error(fields, say(`${provider} belongs to another mirror; it is not used.`));
-  else log.info(fields, say(`${provider}: ${what}.`));
 }

@@ -8,6 +8,8 @@ export interface TlsFiles {
   readonly key: string;
   /** With an authority, only clients with a certificate of its making get in. */
   readonly authority: string | null;
+  /** How their options begin, for messages; left out: '--tls-'. */
+  readonly option?: string;
 }
 
 /**
@@ -15,13 +17,14 @@ export interface TlsFiles {
  * isn't what it should be, or if the key isn't the certificate's.
  */
 export async function loadTlsOptions(files: TlsFiles): Promise<TlsOptions> {
+  const { option = '--tls-' } = files;
   const options: TlsOptions = {
-    cert: await readPem('--tls-cert', files.certificate),
-    key: await readPem('--tls-key', files.key),
+    cert: await readPem(`${option}cert`, files.certificate),
+    key: await readPem(`${option}key`, files.key),
     minVersion: 'TLSv1.2',
   };
   if (files.authority !== null) {
-    options.ca = await readPem('--tls-ca', files.authority);
+    options.ca = await readPem(`${option}ca`, files.authority);
     options.requestCert = true;
     options.rejectUnauthorized = true;
   }

@@ -112,7 +112,10 @@ describe('the configuration file', () => {
 });
 
 describe('docs/configuration.md', () => {
-  const text = readFileSync(join(import.meta.dirname, '../../docs/configuration.md'), 'utf8');
+  const text = readFileSync(join(import.meta.dirname, '../../docs/configuration.md'), 'utf8').replace(
+    / +/g,
+    ' ',
+  );
 
   test.each(ALL_START_OPTIONS.map(({ key }) => key))('tells of the option %s', (key) => {
     expect(text).toContain(`\n| \`${key}\` |`);

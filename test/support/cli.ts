@@ -13,6 +13,7 @@ export interface CliResult {
 /** A run of the built program. */
 export interface CliRun {
   readonly pid: number;
+  stdout(): string;
   stderr(): string;
   /** Throws with what it said if it has ended: for conditions that only a running one can meet. */
   expectRunning(): true;
@@ -36,6 +37,7 @@ export function startCli(words: readonly string[], environment: Record<string, s
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
   return {
     pid,
+    stdout: () => said.stdout,
     stderr: () => said.stderr,
     expectRunning: () => {
       if (child.exitCode === null && child.signalCode === null) return true;

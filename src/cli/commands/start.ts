@@ -11,6 +11,7 @@ import { askStatus, isRunning, providerName } from '../mirrors/run-dir.js';
 import { COMPONENT_HELP } from '../provider-labels.js';
 import { endProcess, runMirror } from '../mirrors/run-mirror.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
+import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { settingsLines } from '../mirrors/settings-text.js';
 import { addStartOptions, decideOptions, type GivenOptions, givenOptions } from '../mirrors/start-options.js';
 import { checkGgateOptions, settingsOf } from '../mirrors/start-settings.js';
@@ -53,8 +54,10 @@ export function startCommand(): Command {
       const all = name === undefined || providers.length === 0;
       const wanted = all ? configured(name, flags, given) : [fromCommandLine(name, providers, flags, given)];
       const settings = flags.source === undefined ? wanted : [withSource(wanted, providerName(flags.source))];
-      if (flags.check === true) writeQuietly(process.stdout, describe(settings, flags));
-      else if (flags.foreground === true) await runHere(settings);
+      if (flags.check === true) {
+        for (const one of settings) await readSettingsFiles(one);
+        writeQuietly(process.stdout, describe(settings, flags));
+      } else if (flags.foreground === true) await runHere(settings);
       else if (name === undefined) await startAll(settings);
       else for (const one of settings) await runInBackground(one);
     },

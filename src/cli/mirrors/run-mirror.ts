@@ -1,8 +1,10 @@
 import { mkdirSync } from 'node:fs';
-import { ggatePath, type GgateFrontOptions } from '../../control/front-ends.js';
-import { mirrorPaths } from '../../control/paths.js';
-import { MirrorService } from '../../control/mirror-service.js';
+import type { TlsOptions } from 'node:tls';
 import { formatComponent } from '../../control/component-spec.js';
+import { ggatePath, type GgateFrontOptions } from '../../control/front-ends.js';
+import { programHook } from '../../control/hooks.js';
+import { MirrorService, type MirrorServiceOptions } from '../../control/mirror-service.js';
+import { mirrorPaths } from '../../control/paths.js';
 import { type OpenerOptions, providerOpener } from '../../control/provider-openers.js';
 import type { Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
@@ -17,8 +19,8 @@ import { type DaemonSurroundings, endOnBugs } from '../daemon/run.js';
 import { SignalQueue } from '../daemon/signals.js';
 import { within } from '../daemon/within.js';
 import { CommandError, messageOf } from '../errors.js';
-import { tlsOf } from '../remote-options.js';
 import type { ComponentSettings, GgateSettings, MirrorSettings } from './settings.js';
+import { readSettingsFiles } from './settings-files.js';
 
 /** NBD's clients have ten seconds, then a cache full of writes is flushed; init systems wait for longer. */
 const CLOSE_MS = 40_000;
@@ -56,9 +58,9 @@ async function startService(
   settings: MirrorSettings,
   { log, clock }: { readonly log: DaemonLog; readonly clock: Clock },
 ): Promise<MirrorService> {
-  const { name, timeoutMs, runDirectory, nbdPath, ggate, remoteTls, components, ...rest } = settings;
+  const { name, timeoutMs, runDirectory, nbdPath, nbdTcp, ggate, hook, components, ...rest } = settings;
   const paths = mirrorPaths(runDirectory, name);
-  const tls = tlsOf(remoteTls);
+  const { remoteTls: tls, nbdTls } = await readSettingsFiles(settings);
   try {
     return await MirrorService.start({
       ...rest,
@@ -68,7 +70,9 @@ async function startService(
       openerOf: (text) => providerOpener(text, { timeoutMs, tls, clock }),
       controlPath: paths.control,
       nbdPath: nbdPath ?? paths.nbd,
+      nbdTcp: endpointOf(nbdTcp, nbdTls),
       ggate: ggate === null ? null : await ggateFrontOf(name, ggate, clock),
+      hook: hook === null ? null : programHook(hook),
       pid: process.pid,
       clock,
       random: systemRandom,
@@ -95,6 +99,15 @@ async function ggateFrontOf(
     exports: await exportImages([ggatePath(name)], allow, { clock, resolveName: systemResolveName }),
     tls: tls === null ? null : await loadTlsOptions(tls),
   };
+}
+
+function endpointOf(
+  nbdTcp: MirrorSettings['nbdTcp'],
+  tls: TlsOptions | null,
+): MirrorServiceOptions['nbdTcp'] {
+  if (nbdTcp === null) return null;
+  const { host, port } = nbdTcp;
+  return tls === null ? { host, port } : { host, port, tls };
 }
 
 const openerOf = (

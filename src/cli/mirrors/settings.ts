@@ -44,10 +44,17 @@ export interface MirrorSettings {
   /** Null for the one in the run directory. */
   readonly nbdPath: string | null;
   /** Null for the Unix socket only. */
-  readonly nbdTcp: { readonly host: string; readonly port: number } | null;
+  readonly nbdTcp: {
+    readonly host: string;
+    readonly port: number;
+    /** Null for NBD without TLS. */
+    readonly tls: TlsFiles | null;
+  } | null;
   /** Null for no ggate clients. */
   readonly ggate: GgateSettings | null;
   /** For components that are ggates:// exports; PEM files. */
   readonly remoteTls: { readonly tlsCa?: string; readonly tlsCert?: string; readonly tlsKey?: string };
+  /** A program; null for none. */
+  readonly hook: string | null;
   readonly logLevel: LogLevel;
 }

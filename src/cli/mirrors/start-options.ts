@@ -79,6 +79,24 @@ export const START_OPTIONS = {
     kind: TEXT,
     fallback: '127.0.0.1',
   }),
+  nbdTlsCert: option({
+    flags: '--nbd-tls-cert <file>',
+    says: 'with a port: certificate chain (PEM); clients there must speak TLS',
+    kind: PATH,
+    fallback: null,
+  }),
+  nbdTlsKey: option({
+    flags: '--nbd-tls-key <file>',
+    says: "the certificate's private key (PEM)",
+    kind: PATH,
+    fallback: null,
+  }),
+  nbdTlsCa: option({
+    flags: '--nbd-tls-ca <file>',
+    says: 'clients there must show a certificate signed by this one (PEM)',
+    kind: PATH,
+    fallback: null,
+  }),
   ggatePort: option({
     flags: '--ggate-port <port>',
     says: 'serve the mirror to ggate clients on this port, as /dev/mirror/NAME',
@@ -151,6 +169,12 @@ export const START_OPTIONS = {
   tlsKey: option({
     flags: '--tls-key <file>',
     says: "for ggates://: the certificate's private key (PEM)",
+    kind: PATH,
+    fallback: null,
+  }),
+  hook: option({
+    flags: '--hook <program>',
+    says: 'call it when something happens to the mirror',
     kind: PATH,
     fallback: null,
   }),

@@ -14,6 +14,7 @@ export function settingsOf(
   mirrorPaths(options.runDir, name);
   checkComponents(components);
   const { tlsCa, tlsCert, tlsKey } = options;
+  if ((tlsCert === null) !== (tlsKey === null)) throw new UsageError('tls-cert and tls-key go together');
   return {
     name,
     components,
@@ -26,9 +27,10 @@ export function settingsOf(
     resyncBytesPerSecond: options.resyncRate,
     runDirectory: options.runDir,
     nbdPath: options.nbdSocket,
-    nbdTcp: options.nbdPort === null ? null : { host: options.nbdAddress, port: options.nbdPort },
+    nbdTcp: nbdTcpOf(options),
     ggate: ggateSettingsOf(options),
     remoteTls: withoutNull({ tlsCa, tlsCert, tlsKey }),
+    hook: options.hook,
     logLevel: options.logLevel,
   };
 }
@@ -56,6 +58,22 @@ function ggateSettingsOf(options: StartOptions): GgateSettings | null {
   }
   const tls = certificate === null || key === null ? null : { certificate, key, authority };
   return { port, address, allow: allow ?? [], tls };
+}
+
+function nbdTcpOf(options: StartOptions): MirrorSettings['nbdTcp'] {
+  const { nbdPort, nbdAddress, nbdTlsCert, nbdTlsKey, nbdTlsCa } = options;
+  const isTls = nbdTlsCert !== null && nbdTlsKey !== null;
+  if (!isTls && [nbdTlsCert, nbdTlsKey, nbdTlsCa].some((file) => file !== null)) {
+    throw new UsageError('TLS for NBD clients needs both nbd-tls-cert and nbd-tls-key');
+  }
+  if (nbdPort === null) {
+    if (isTls) throw new UsageError('TLS for NBD clients needs an nbd-port: the Unix socket has none');
+    return null;
+  }
+  const tls = isTls
+    ? { certificate: nbdTlsCert, key: nbdTlsKey, authority: nbdTlsCa, option: '--nbd-tls-' }
+    : null;
+  return { host: nbdAddress, port: nbdPort, tls };
 }
 
 function checkComponents(components: readonly ComponentSettings[]): void {

@@ -1,0 +1,97 @@
+import type { Component } from '../mirror/component.js';
+import type { Mirror } from '../mirror/mirror.js';
+import type { ServerLog } from '../server/server-log.js';
+import type { HookEvent, Hooks } from './hooks.js';
+
+interface Announcement {
+  readonly level: 'info' | 'warn' | 'error';
+  /** What is said of a provider, in the words of the kernel's mirror, for those who watch its log. */
+  readonly text: (provider: string) => string;
+  readonly hook: HookEvent | null;
+}
+
+const say = (
+  level: Announcement['level'],
+  hook: HookEvent | null,
+  text: Announcement['text'],
+): Announcement => ({ level, text, hook });
+
+/** By MirrorEvents' names. */
+const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
+  disconnected: say('warn', 'disconnected', (provider) => `${provider} disconnected.`),
+  stale: say('warn', 'stale', (provider) => `${provider} is stale.`),
+  rebuilding: say('info', 'rebuilding', (provider) => `rebuilding ${provider}.`),
+  rebuilt: say('info', 'rebuilt', (provider) => `rebuilding ${provider} finished.`),
+  repaired: say('warn', 'repaired', (provider) => `${provider}: a bad range was rewritten.`),
+  'split brain': say(
+    'error',
+    'split-brain',
+    (provider) => `${provider} was written without the others (split brain); neither side is touched.`,
+  ),
+  foreign: say('error', 'foreign', (provider) => `${provider} belongs to another mirror; it is not used.`),
+};
+
+export interface AnnouncerOptions {
+  /** Of the mirror. */
+  readonly name: string;
+  readonly log: ServerLog;
+  readonly hooks: Hooks | null;
+}
+
+/** Says what becomes of a mirror: in the log, and to the administrator's hook. */
+export class Announcer {
+  #mirror: Mirror | null = null;
+  #state: Mirror['state'] = 'COMPLETE';
+
+  constructor(private readonly options: AnnouncerOptions) {}
+
+  /** For MirrorEvents.changed. */
+  changed(what: string, component: Component, why: string | null): void {
+    const { name, log } = this.options;
+    const fields = why === null ? {} : { reason: why };
+    const provider = `provider ${component.name}`;
+    const known = Object.hasOwn(ANNOUNCEMENTS, what) ? ANNOUNCEMENTS[what] : undefined;
+    const { level, text, hook } = known ?? say('info', null, () => `${provider}: ${what}.`);
+    log[level](fields, `Device ${name}: ${text(provider)}`);
+    if (hook !== null) this.#tell(hook, component, why);
+    this.look(why);
+  }
+
+  /** The mirror can be used. */
+  launched(mirror: Mirror): void {
+    this.#mirror = mirror;
+    this.#tell('started', null, null);
+    this.look();
+  }
+
+  /** Says if the mirror's state is another one. */
+  look(why: string | null = null): void {
+    const state = this.#mirror?.state ?? this.#state;
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#tell(state === 'COMPLETE' ? 'complete' : 'degraded', null, why);
+  }
+
+  /** It could not be started. */
+  async failed(isSplitBrain: boolean, why: string): Promise<void> {
+    this.#tell(isSplitBrain ? 'split-brain' : 'failed', null, why);
+    await this.options.hooks?.close();
+  }
+
+  /** The mirror has ended in good order. */
+  async stopped(): Promise<void> {
+    this.#mirror = null;
+    this.#tell('stopped', null, null);
+    await this.options.hooks?.close();
+  }
+
+  #tell(event: HookEvent, component: Component | null, reason: string | null): void {
+    this.options.hooks?.tell({
+      event,
+      mirror: this.options.name,
+      state: this.#mirror?.state ?? this.#state,
+      component: component === null ? null : { name: component.name, state: component.state },
+      reason,
+    });
+  }
+}
