@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createProgram } from '../../src/cli/program.js';
 import { createImage } from '../../src/device/file-device.js';
 import { MirrorWorld } from '../support/mirror-world.js';
-import { familyOf } from '../support/processes.js';
+import { pauseFamily } from '../support/processes.js';
 
 let world: MirrorWorld;
 
@@ -63,14 +63,13 @@ describe('start with a configuration file', () => {
     await world.succeed('start', 'data', '--config', config);
     await world.untilState('COMPLETE');
     const client = await world.attach();
-    const stopped = world.server === null ? [] : familyOf(world.server.pid);
-    for (const pid of stopped) process.kill(pid, 'SIGSTOP');
+    const resume = await pauseFamily(world.server?.pid ?? 0);
     try {
       expect((await client.write(0, randomBytes(65_536))).errno).toBe(0);
       const degraded = await world.untilState('DEGRADED');
       expect(world.remoteOf(degraded)?.state).toBe('DISCONNECTED');
     } finally {
-      for (const pid of stopped) process.kill(pid, 'SIGCONT');
+      resume();
     }
     client.destroy();
   });

@@ -10,7 +10,7 @@ import { runCli, type CliResult } from '../support/cli.js';
 import { NbdClient } from '../support/nbd-client.js';
 import { connectOnce } from '../support/ports.js';
 import {
-  familyOf,
+  pauseFamily,
   freePort,
   isAlive,
   killFamily,
@@ -160,13 +160,12 @@ describe('a mirror of an image and an export', () => {
     await startMirror('--timeout', '1');
     await untilState('COMPLETE');
     const client = await attach();
-    const stopped = server === null ? [] : familyOf(server.pid);
-    for (const pid of stopped) process.kill(pid, 'SIGSTOP');
+    const resume = await pauseFamily(server?.pid ?? 0);
     try {
       await write(client, MIB, randomBytes(65_536));
       expect(remoteOf(await untilState('DEGRADED'))?.why).not.toBeNull();
     } finally {
-      for (const pid of stopped) process.kill(pid, 'SIGCONT');
+      resume();
     }
     await untilState('COMPLETE');
     await client.disconnect();

@@ -106,10 +106,7 @@ describe.skipIf(!canAttach)('a file system on a mirror', () => {
     },
     {
       what: 'hangs and goes on',
-      lose: () => {
-        backup.pause();
-        return Promise.resolve();
-      },
+      lose: () => backup.pause(),
       bring: () => {
         backup.resume();
         return Promise.resolve();

@@ -104,7 +104,7 @@ describe.skipIf(!haveTools('fio'))('fio finds what it wrote', () => {
     await near.kill();
     await untilComponent(near.uri, 'DISCONNECTED');
     await untilWritten(local, 2 * MIB);
-    far.pause();
+    await far.pause();
     await untilComponent(far.uri, 'DISCONNECTED');
     await untilWritten(local, 2 * MIB);
     await near.serve();

@@ -24,7 +24,7 @@ describe.skipIf(isSkipped)('a disk that hangs', () => {
       client.write(request(COMMAND.write, 0, 4096, 1, Buffer.alloc(4096, 1)));
       expect(await client.reply()).toMatchObject({ seq: 1, errorNumber: 0 });
 
-      disk.hang();
+      await disk.hang();
       const batch = [2, 3, 4].map((seq) =>
         request(COMMAND.write, seq * 1_048_576, 512, seq, Buffer.alloc(512, seq)),
       );
@@ -70,7 +70,7 @@ describe.skipIf(isSkipped)('a disk that hangs', () => {
     const server = await startServer([disk.path]);
     try {
       const client = await RawClient.mustAttach({ port: server.port, path: disk.path });
-      disk.hang();
+      await disk.hang();
       client.write(request(COMMAND.write, 1_048_576, 512, 1, Buffer.alloc(512, 1)));
       await server.sessions.drain(500);
       disk.recover();

@@ -1,6 +1,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { pauseFamily } from './processes.js';
 import { until } from './until.js';
 
 const TOOLS = ['nbdkit', 'nbdfuse', 'fusermount3'];
@@ -21,7 +22,8 @@ const isOnPath = (tool: string): boolean =>
  */
 export interface HangingDisk {
   readonly path: string;
-  hang(): void;
+  /** Resolves when it answers nothing any more. */
+  hang(): Promise<void>;
   recover(): void;
   remove(): Promise<void>;
 }
@@ -59,5 +61,9 @@ export async function makeHangingDisk(folder: string): Promise<HangingDisk> {
     await remove();
     throw error;
   }
-  return { path, hang: () => void data.kill('SIGSTOP'), recover: () => void data.kill('SIGCONT'), remove };
+  const hang = async (): Promise<void> => {
+    if (data.pid === undefined) throw new Error('nbdkit has not been started');
+    await pauseFamily(data.pid);
+  };
+  return { path, hang, recover: () => void data.kill('SIGCONT'), remove };
 }

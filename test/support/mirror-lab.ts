@@ -6,7 +6,15 @@ import { createImage } from '../../src/device/file-device.js';
 import { runCli, type CliResult } from './cli.js';
 import { CountingProxy } from './counting-proxy.js';
 import { connectOnce } from './ports.js';
-import { familyOf, freePort, isAlive, killFamily, startOwn, untilGone, type Running } from './processes.js';
+import {
+  freePort,
+  isAlive,
+  killFamily,
+  pauseFamily,
+  startOwn,
+  untilGone,
+  type Running,
+} from './processes.js';
 import { makeScratch } from './scratch.js';
 import { runTool } from './tools.js';
 import { until } from './until.js';
@@ -14,7 +22,7 @@ import { until } from './until.js';
 /** Another host, with one image and a server for it. What goes to it and comes from it is counted. */
 export class Backup {
   #server: Running | null = null;
-  #isPaused = false;
+  #resume = (): void => undefined;
 
   private constructor(
     readonly image: string,
@@ -47,25 +55,19 @@ export class Backup {
   }
 
   /** It hangs: nothing is answered, and nothing refused. */
-  pause(): void {
-    this.#isPaused = true;
-    this.#signal('SIGSTOP');
+  async pause(): Promise<void> {
+    if (this.#server !== null) this.#resume = await pauseFamily(this.#server.pid);
   }
 
   resume(): void {
-    if (this.#isPaused) this.#signal('SIGCONT');
-    this.#isPaused = false;
+    this.#resume();
+    this.#resume = () => undefined;
   }
 
   async end(): Promise<void> {
     this.resume();
     await this.kill();
     await this.proxy.close();
-  }
-
-  #signal(signal: NodeJS.Signals): void {
-    if (this.#server === null) return;
-    for (const pid of familyOf(this.#server.pid)) process.kill(pid, signal);
   }
 }
 

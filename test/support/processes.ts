@@ -64,6 +64,32 @@ export async function killFamily(pid: number): Promise<void> {
   await untilGone(family);
 }
 
+/**
+ * As if the host hung: stops the process and everything that it started. Resolves, with what lets them go on, when the
+ * last of their threads stands still; the signal alone is on its way then, and a busy process goes on for a while.
+ */
+export async function pauseFamily(pid: number): Promise<() => void> {
+  const family = familyOf(pid);
+  const resume = (): void => {
+    for (const member of family) send(member, 'SIGCONT');
+  };
+  for (const member of family) send(member, 'SIGSTOP');
+  await until(`${family.join(', ')} to stand still`, () => areStopped(family)).catch((error: unknown) => {
+    resume();
+    throw error;
+  });
+  return resume;
+}
+
+function areStopped(pids: readonly number[]): boolean {
+  const eachThread = process.platform === 'linux' ? '-L' : '-H';
+  const states = execFileSync('ps', [eachThread, '-o', 'stat=', '-p', pids.join(',')], { encoding: 'utf8' });
+  return states
+    .trim()
+    .split('\n')
+    .every((state) => /^[Tt]/.test(state.trim()));
+}
+
 /** Resolves when none of these processes runs any more. */
 export async function untilGone(pids: readonly number[]): Promise<void> {
   const areGone = (): boolean => !runningProcesses().some(({ pid }) => pids.includes(pid));

@@ -34,7 +34,7 @@ describe.skipIf(isSkipped)('a disk with a thread of its own that hangs', () => {
 
   test('is abandoned while it hangs: all fail, no buffer is touched, close() waits for the last call', async () => {
     await writeBytes(device, 0, pattern(4096, 1));
-    disk.hang();
+    await disk.hang();
     const buffers = Array.from({ length: 8 }, () => Buffer.alloc(512, 0xee));
     const reads = buffers.map((buffer, index) => start(device, 'read', cold(index, 512), buffer));
     const sums = Buffer.alloc(4, 0xee);
@@ -71,7 +71,7 @@ describe.skipIf(isSkipped)('a disk with a thread of its own that hangs', () => {
 
   test('has no write land after close(), and none begun behind the one that hung', async () => {
     await writeBytes(device, 0, pattern(4096, 1));
-    disk.hang();
+    await disk.hang();
     const outcomes: Promise<DeviceError | null>[] = [];
     const data = Buffer.alloc(512, 0x77);
     // The kernel must read the rest of each page, so each of these waits for the disk.
@@ -115,7 +115,7 @@ describe.skipIf(isSkipped)('a disk with a thread of its own that hangs', () => {
   });
 
   test('goes on where it was if it is back before anyone gives it up', async () => {
-    disk.hang();
+    await disk.hang();
     const writes = Array.from({ length: 6 }, (_, index) =>
       start(device, 'write', cold(index, 512), pattern(512, index)),
     );
