@@ -9,7 +9,7 @@ import { isGgateUri } from '../protocol/uri.js';
 import type { ClientTls } from '../client/options.js';
 import { isExpected } from './errors.js';
 import { openDevice, type OpenedDevice } from './open-device.js';
-import { flush, request } from './request.js';
+import { flush, request } from '../device/request.js';
 import { strerror } from './strerror.js';
 
 /** The last sector of an image, a disk or an export. Throws what opening and reading throw. */

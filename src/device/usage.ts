@@ -1,6 +1,7 @@
 import type { ByteRange } from '../protocol/geometry.js';
 import type { BlockDevice } from './block-device.js';
 import { linuxUse } from './platform/linux-use.js';
+import { request } from './request.js';
 import { recognise } from './signatures.js';
 
 /** Where file systems and partition tables have their marks. */
@@ -35,22 +36,10 @@ async function readWhole(device: BlockDevice, range: ByteRange): Promise<Buffer>
   const bytes = Buffer.alloc(range.lengthBytes);
   for (let doneBytes = 0; doneBytes < bytes.length; doneBytes += PIECE_BYTES) {
     const lengthBytes = Math.min(PIECE_BYTES, bytes.length - doneBytes);
-    await readInto(device, { offsetBytes: range.offsetBytes + doneBytes, lengthBytes }, bytes, doneBytes);
+    const piece = { offsetBytes: range.offsetBytes + doneBytes, lengthBytes };
+    await request(device, 'read', piece, bytes, doneBytes);
   }
   return bytes;
-}
-
-function readInto(device: BlockDevice, range: ByteRange, buffer: Buffer, bufferAt: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    device.start({
-      op: 'read',
-      offsetBytes: range.offsetBytes,
-      lengthBytes: range.lengthBytes,
-      buffer,
-      bufferAt,
-      done: (error) => (error === null ? resolve() : reject(error)),
-    });
-  });
 }
 
 const ZEROES = Buffer.alloc(HEAD_BYTES);

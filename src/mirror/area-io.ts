@@ -1,4 +1,5 @@
 import { DeviceError, type BlockDevice, type BlockOp } from '../device/block-device.js';
+import { flush, request } from '../device/request.js';
 import { AREA_BLOCK_BYTES } from '../protocol/area-block.js';
 import { assert } from '../protocol/errors.js';
 import { AREA_IN_FLIGHT_MAX, AREA_TRANSFER_BYTES } from './limits.js';
@@ -117,20 +118,11 @@ export class AreaIo {
 
   /** On a device that can't flush it does nothing. */
   async flush(): Promise<void> {
-    if (this.canFlush) await this.#perform('flush', 0, 0, null);
+    if (this.canFlush) await flush(this.device);
   }
 
   #perform(op: BlockOp, at: number, lengthBytes: number, buffer: Buffer | null): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.device.start({
-        op,
-        offsetBytes: op === 'flush' ? 0 : this.startBytes + at,
-        lengthBytes,
-        buffer,
-        bufferAt: 0,
-        done: (error) => (error === null ? resolve() : reject(error)),
-      });
-    });
+    return request(this.device, op, { offsetBytes: this.startBytes + at, lengthBytes }, buffer);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { BlockDevice } from '../device/block-device.js';
+import { flush, request } from '../device/request.js';
 import { compareFreshness } from '../protocol/gmirror-checks.js';
 import { encodeLabel, labelOffsetBytes, type GmirrorLabel } from '../protocol/gmirror-label.js';
 import type { Superblock } from '../protocol/superblock.js';
@@ -95,7 +96,7 @@ export class ComponentStore implements MetaStore {
 
   async #flush(): Promise<void> {
     if (this.isAreaElsewhere && this.provider.can.flush) {
-      await perform(this.provider, 'flush', { offsetBytes: 0, lengthBytes: 0 }, null);
+      await flush(this.provider);
     }
     await this.area.flush();
   }
@@ -132,22 +133,22 @@ export class ComponentStore implements MetaStore {
 /** Writes the whole last sector, and does not flush it. Rejects with DeviceError. */
 export function writeLabelSector(provider: BlockDevice, label: GmirrorLabel): Promise<void> {
   const range = { offsetBytes: labelOffsetBytes(provider), lengthBytes: provider.sectorSizeBytes };
-  return perform(provider, 'write', range, encodeLabel(label, provider.sectorSizeBytes));
+  return request(provider, 'write', range, encodeLabel(label, provider.sectorSizeBytes));
 }
 
 /** Zeroes the whole last sector, and flushes that where the provider can. Rejects with DeviceError. */
 export async function eraseLabelSector(provider: BlockDevice): Promise<void> {
   const lengthBytes = provider.sectorSizeBytes;
   const range = { offsetBytes: labelOffsetBytes(provider), lengthBytes };
-  await perform(provider, 'write', range, Buffer.alloc(lengthBytes));
-  if (provider.can.flush) await perform(provider, 'flush', { offsetBytes: 0, lengthBytes: 0 }, null);
+  await request(provider, 'write', range, Buffer.alloc(lengthBytes));
+  if (provider.can.flush) await flush(provider);
 }
 
 /** The whole last sector, in memory of its own. Rejects with DeviceError. */
 export async function readLabelSector(provider: BlockDevice): Promise<Buffer> {
   const sector = Buffer.alloc(provider.sectorSizeBytes);
   const range = { offsetBytes: labelOffsetBytes(provider), lengthBytes: sector.length };
-  await perform(provider, 'read', range, sector);
+  await request(provider, 'read', range, sector);
   return sector;
 }
 
@@ -165,15 +166,3 @@ const labelStateOf = ({ genid, syncid, diskFlags }: GmirrorLabel): LabelState =>
   isDirty: diskFlags.dirty,
   isSynchronizing: diskFlags.synchronizing,
 });
-
-function perform(
-  device: BlockDevice,
-  op: 'read' | 'write' | 'flush',
-  range: { readonly offsetBytes: number; readonly lengthBytes: number },
-  buffer: Buffer | null,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const done = (error: Error | null): void => (error === null ? resolve() : reject(error));
-    device.start({ op, ...range, buffer, bufferAt: 0, done });
-  });
-}

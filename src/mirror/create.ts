@@ -1,6 +1,7 @@
 import type { BlockDevice } from '../device/block-device.js';
 import { FileDevice } from '../device/file-device.js';
 import type { RandomSource } from '../device/random.js';
+import { flush, request } from '../device/request.js';
 import { EXTENT_SIZE_BYTES, areaOffsetBytes, mediaSizeFor } from '../protocol/area-layout.js';
 import { ProtocolError, assert } from '../protocol/errors.js';
 import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
@@ -94,7 +95,7 @@ export async function createMirror(mirror: NewMirror): Promise<void> {
   // The labels come last: what has none is no component.
   for (const [slot, device] of devices.entries()) {
     await writeLabelSector(device, plan.label(slot));
-    if (device.can.flush) await perform(device, 'flush', 0, 0, null);
+    if (device.can.flush) await flush(device);
     mirror.stored?.(device);
   }
 }
@@ -196,21 +197,8 @@ async function isBlank(device: BlockDevice, mediaSizeBytes: number): Promise<boo
   const zeroes = Buffer.alloc(PIECE_BYTES);
   for (let atBytes = 0; atBytes < mediaSizeBytes; atBytes += PIECE_BYTES) {
     const lengthBytes = Math.min(PIECE_BYTES, mediaSizeBytes - atBytes);
-    await perform(device, 'read', atBytes, lengthBytes, buffer);
+    await request(device, 'read', { offsetBytes: atBytes, lengthBytes }, buffer);
     if (buffer.compare(zeroes, 0, lengthBytes, 0, lengthBytes) !== 0) return false;
   }
   return true;
-}
-
-function perform(
-  device: BlockDevice,
-  op: 'read' | 'flush',
-  offsetBytes: number,
-  lengthBytes: number,
-  buffer: Buffer | null,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const done = (error: Error | null): void => (error === null ? resolve() : reject(error));
-    device.start({ op, offsetBytes, lengthBytes, buffer, bufferAt: 0, done });
-  });
 }

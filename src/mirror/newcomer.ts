@@ -1,4 +1,5 @@
 import type { BlockDevice } from '../device/block-device.js';
+import { flush } from '../device/request.js';
 import { EXTENT_SIZE_BYTES, areaOffsetBytes, areaSizeBytes } from '../protocol/area-layout.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
@@ -134,11 +135,4 @@ function labelOf(
     diskFlags: { ...NO_DISK_FLAGS, inactive: isInactive },
     hardcodedProvider,
   };
-}
-
-function flush(device: BlockDevice): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const done = (error: Error | null): void => (error === null ? resolve() : reject(error));
-    device.start({ op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0, done });
-  });
 }

@@ -10,7 +10,7 @@ import { systemRandom } from '../../src/device/random.js';
 import { COMMAND } from '../../src/protocol/request.js';
 import { recordCommands, type CommandRecorder } from '../support/command-recorder.js';
 import { md5 } from '../support/device-file.js';
-import { perform } from '../support/perform.js';
+import { flush, readBytes, writeBytes } from '../support/device-requests.js';
 import { startOwn } from '../support/processes.js';
 import { realProgram, startGgated, type Ggated } from '../support/real-ggated.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
@@ -19,6 +19,7 @@ import { until } from '../support/until.js';
 const ggated = realProgram('GGATED');
 const MIB = 1_048_576;
 const IMAGE_BYTES = 8 * MIB;
+const FIRST_SECTOR = { offsetBytes: 0, lengthBytes: 512 };
 
 describe.skipIf(ggated === null)('our client with the real ggated (named by GGATED, or of FreeBSD)', () => {
   const program = ggated ?? '';
@@ -77,9 +78,8 @@ describe.skipIf(ggated === null)('our client with the real ggated (named by GGAT
     const source = randomBytes(3 * MIB);
     const offsetBytes = MIB + 512;
     // Longer than what a FreeBSD kernel would send at once, and not a multiple of it.
-    await perform(device, 'write', offsetBytes, source);
-    const back = Buffer.alloc(source.length);
-    await perform(device, 'read', offsetBytes, back);
+    await writeBytes(device, offsetBytes, source);
+    const back = await readBytes(device, { offsetBytes, lengthBytes: source.length });
     expect(md5(back)).toBe(md5(source));
     expect(md5(readFileSync(image).subarray(offsetBytes, offsetBytes + source.length))).toBe(md5(source));
   });
@@ -103,9 +103,9 @@ describe.skipIf(ggated === null)('our client with the real ggated (named by GGAT
     }
     const device = await attached;
     const sector = Buffer.alloc(512, 'x');
-    if (about.access !== 'ro') await perform(device, 'write', 0, sector);
-    if (about.access !== 'wo') await perform(device, 'read', 0, sector);
-    expect(readFileSync(image).subarray(0, 512).equals(sector)).toBe(true);
+    if (about.access !== 'ro') await writeBytes(device, 0, sector);
+    const seen = about.access === 'wo' ? sector : await readBytes(device, FIRST_SECTOR);
+    expect(readFileSync(image).subarray(0, 512).equals(seen)).toBe(true);
   });
 
   test('is refused with EPERM where the path is not exported', async () => {
@@ -124,9 +124,9 @@ describe.skipIf(ggated === null)('our client with the real ggated (named by GGAT
     let losses = 0;
     const device = await attach(port, { flushProbe: 'once', events: { lost: () => (losses += 1) } });
     const sector = randomBytes(512);
-    await perform(device, 'write', 0, sector);
-    if (device.can.flush) await perform(device, 'flush', 0, null);
-    await perform(device, 'read', 0, sector);
+    await writeBytes(device, 0, sector);
+    if (device.can.flush) await flush(device);
+    await readBytes(device, FIRST_SECTOR);
     expect(losses).toBe(0);
   });
 
@@ -161,7 +161,7 @@ describe.skipIf(ggated === null)('our client with the real ggated (named by GGAT
     const device = await attach(server.port, { onConnectionLost: 'fail', events });
     await server.kill();
     await until('the loss', () => losses === 1);
-    const failing = perform(device, 'read', 0, Buffer.alloc(512));
+    const failing = readBytes(device, FIRST_SECTOR);
     await expect(failing).rejects.toBeInstanceOf(DeviceError);
     await expect(failing).rejects.toMatchObject({ code: 'DEVICE_LOST' });
   });

@@ -1,7 +1,7 @@
+import { request } from '../../device/request.js';
 import { REGION_SIZE_BYTES, type ByteRange } from '../../protocol/geometry.js';
 import { InterruptedError } from '../errors.js';
 import type { Interrupt } from '../interrupt.js';
-import { request } from '../request.js';
 import { CompareWorker } from './comparer.js';
 import type { CopyEnd } from './end.js';
 import { Extents } from './extents.js';

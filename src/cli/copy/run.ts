@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../device/clock.js';
+import { flush } from '../../device/request.js';
 import { InterruptedError, messageOf } from '../errors.js';
 import { endSoonAfter, type Interrupt } from '../interrupt.js';
-import { flush } from '../request.js';
 import { formatBytes } from '../units.js';
 import { extentsOf } from './compare.js';
 import { CopyWorker, type CopyTotals } from './copier.js';
