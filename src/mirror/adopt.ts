@@ -1,26 +1,16 @@
-import type { RandomSource } from '../device/random.js';
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
 import { labelRefusal } from '../protocol/gmirror-checks.js';
 import type { DecodedLabel } from '../protocol/gmirror-label.js';
-import {
-  FREE_SLOT,
-  NO_UUID,
-  SLOT_COUNT,
-  UUID_BYTES,
-  type SlotRecord,
-  type Uuid,
-} from '../protocol/superblock.js';
+import { FREE_SLOT, NO_UUID, SLOT_COUNT, type SlotRecord } from '../protocol/superblock.js';
 import type { NewSuperblock } from './area-store.js';
 import { AssembleError, type AssembleOptions } from './assembled.js';
 import type { BareProvider, FoundProvider, PresentProvider } from './assembly.js';
 import { writeLabelSector } from './component-store.js';
 import { decideStart } from './decide/start-decision.js';
-import { labelIdOf } from './open-component.js';
+import { labelIdOf, newAreaId, newUuid, uuidOfLabelId } from './ids.js';
 
 type Wishes = Pick<AssembleOptions, 'name' | 'degraded' | 'source' | 'random'>;
-
-const AREA_ID_BYTES = 8;
 
 /**
  * Makes the private areas that are missing, where somebody has asked for that:
@@ -66,21 +56,25 @@ async function adopt(bare: readonly BareProvider[], wishes: Wishes): Promise<voi
   const { random } = wishes;
   const mirror = checkedMirror(bare, wishes);
   const inStep = inStepOf(bare, mirror, wishes);
-  const uuidOf = (id: number): Uuid =>
-    id.toString(16).padStart(8, '0') + random.nextBytes(UUID_BYTES - 4).toString('hex');
-  const [current, before] = [randomUuid(random), randomUuid(random)];
+  const [current, before] = [newUuid(random), newUuid(random)];
   const isBehind = (slot: number): boolean => !inStep.includes(slot);
   const slots = Array.from({ length: SLOT_COUNT }, (_, slot): SlotRecord => {
     const label = bare[slot]?.label;
     if (label === undefined) return FREE_SLOT;
     const [isFull, lostAt] = isBehind(slot) ? [true, before] : [false, NO_UUID];
-    return { componentUuid: uuidOf(label.did), lostAt, isMarked: isFull, isFull, isInactive: false };
+    return {
+      componentUuid: uuidOfLabelId(label.did, random),
+      lostAt,
+      isMarked: isFull,
+      isFull,
+      isInactive: false,
+    };
   });
-  const mirrorUuid = uuidOf(mirror.mid);
+  const mirrorUuid = uuidOfLabelId(mirror.mid, random);
   for (const [slot, provider] of bare.entries()) {
     const { genid, syncid, diskFlags } = provider.label;
     await makeArea(provider, {
-      areaId: random.nextBytes(AREA_ID_BYTES),
+      areaId: newAreaId(random),
       mirrorUuid,
       componentUuid: slots[slot]?.componentUuid ?? NO_UUID,
       name: wishes.name,
@@ -105,8 +99,6 @@ async function adopt(bare: readonly BareProvider[], wishes: Wishes): Promise<voi
     if (label.all !== bare.length) await writeLabelSector(device, { ...label, all: bare.length });
   }
 }
-
-const randomUuid = (random: RandomSource): Uuid => random.nextBytes(UUID_BYTES).toString('hex');
 
 /** The label that stands for the mirror. Throws unless all are components of one, which the kernel would take too. */
 function checkedMirror(bare: readonly BareProvider[], { name }: Wishes): DecodedLabel {
@@ -179,13 +171,13 @@ function lostSuperblock(
   }
   return {
     ...superblock,
-    areaId: random.nextBytes(AREA_ID_BYTES),
+    areaId: newAreaId(random),
     componentUuid: record.componentUuid,
     slot,
     isRunning: label.diskFlags.dirty,
     isInconsistent: true,
     // One that no other superblock has, so that no bitmap is believed of it if this start comes to nothing.
-    current: randomUuid(random),
+    current: newUuid(random),
     history: [],
     genid: label.genid,
     syncid: label.syncid,

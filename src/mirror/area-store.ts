@@ -19,6 +19,7 @@ import { BlockPair } from './block-pair.js';
 import { LogRing } from './log-ring.js';
 import type { SuperblockChange } from './meta-store.js';
 import { BITMAP_PAGE_BYTES, RegionBitmap } from './region-bitmap.js';
+import { Turns } from './turns.js';
 
 export interface WriteOptions {
   /** Whether it is on stable storage when the promise resolves. True if left out. */
@@ -61,7 +62,7 @@ export class AreaStore {
   readonly #bitmaps: AreaBitmaps;
   /** The superblock as it was found, while it is not known whether that is on stable storage; nor is the log's. */
   #found: Buffer | null;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   private constructor(
     private readonly io: AreaIo,
@@ -183,7 +184,7 @@ export class AreaStore {
    * count as changed, all others as unchanged.
    */
   readBitmap(slot: number): Promise<RegionBitmap> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const bitmap = new RegionBitmap(this.#superblock.mediaSizeBytes);
       for (const { index, bits } of await this.#bitmaps.read(slot)) {
         if (bits === null) bitmap.markPage(index);
@@ -200,12 +201,12 @@ export class AreaStore {
 
   /** There is no area any more when it resolves; this object is of no use then. */
   erase(): Promise<void> {
-    return this.#inTurn(() => eraseSuperblocks(this.io));
+    return this.#turns.run(() => eraseSuperblocks(this.io));
   }
 
   /** How the area is written to, as one turn. */
   #write({ flush = true }: WriteOptions, run: () => Promise<void>): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (this.#found !== null) await this.#settle(this.#found);
       await run();
       if (flush || !this.io.canFlush) await this.#flushAll();
@@ -247,12 +248,6 @@ export class AreaStore {
       throw cause;
     }
     for (const part of parts) part.flushed();
-  }
-
-  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
-    const mine = this.#last.then(run);
-    this.#last = mine.catch(() => undefined);
-    return mine;
   }
 }
 

@@ -2,13 +2,14 @@ import { assert } from '../protocol/errors.js';
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { compareFreshness } from '../protocol/gmirror-checks.js';
 import { displayText } from '../protocol/gmirror-label.js';
-import { HISTORY_COUNT, NO_UUID, UUID_BYTES } from '../protocol/superblock.js';
+import { HISTORY_COUNT, NO_UUID } from '../protocol/superblock.js';
 import { Assembly } from './assembly.js';
 import { makeAreas } from './adopt.js';
 import { AssembleError, type AssembleOptions, type AssembledMirror } from './assembled.js';
 import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from './balance.js';
 import type { Component, ComponentIdentity } from './component.js';
 import { decideAssembly, type AssemblyDecision, type BehindComponent } from './decide/assembly-decision.js';
+import { newUuid } from './ids.js';
 import type { JournalState } from './journal.js';
 import { Membership } from './membership.js';
 import { Mirror } from './mirror.js';
@@ -180,7 +181,7 @@ function journalOf(
   const ids = { genid, syncid };
   if (!beginsGeneration) return { current, history, lostAt, ...ids };
   return {
-    current: random.nextBytes(UUID_BYTES).toString('hex'),
+    current: newUuid(random),
     history: [current, ...history].slice(0, HISTORY_COUNT),
     lostAt,
     genid: ids.genid,

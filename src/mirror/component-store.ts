@@ -8,6 +8,7 @@ import type { ImageTime } from './provider.js';
 import { sealImage } from './image-time.js';
 import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
 import type { RegionBitmap } from './region-bitmap.js';
+import { Turns } from './turns.js';
 
 /**
  * Private area and gmirror label of a component. The area's flush() also flushes the label if both are on one device;
@@ -19,7 +20,7 @@ import type { RegionBitmap } from './region-bitmap.js';
  */
 export class ComponentStore implements MetaStore {
   #label: GmirrorLabel;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   /** `label` is the one on `provider`, the whole component; its flags have names. */
   constructor(
@@ -50,7 +51,7 @@ export class ComponentStore implements MetaStore {
 
   /** What time the image has is not known from the first change on, unless the change tells. */
   writeSuperblock(change: SuperblockChange): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const { isDirty } = labelStateOf(this.#label);
       if (change.isRunning === false && isDirty) {
         await this.#writeLabel({ ...labelStateOf(this.#label), isDirty: false });
@@ -69,7 +70,7 @@ export class ComponentStore implements MetaStore {
   }
 
   writeLabel(state: LabelState): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const now = labelStateOf(this.#label);
       const saysMore = compareFreshness(state, now) > 0 || (state.isDirty && !now.isDirty);
       if (saysMore) await this.#flush();
@@ -78,17 +79,17 @@ export class ComponentStore implements MetaStore {
   }
 
   flush(): Promise<void> {
-    return this.#inTurn(() => this.#flush());
+    return this.#turns.run(() => this.#flush());
   }
 
   /** The last thing of a clean end; see sealImage(). */
   seal(image: ImageTime): Promise<void> {
-    return this.#inTurn(() => sealImage(this.area, image));
+    return this.#turns.run(() => sealImage(this.area, image));
   }
 
   /** It is no component any more when this resolves: first the label goes, then the area. It is of no use afterwards. */
   erase(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       await eraseLabelSector(this.provider);
       await this.area.erase();
     });
@@ -121,12 +122,6 @@ export class ComponentStore implements MetaStore {
     };
     await writeLabelSector(this.provider, next);
     this.#label = next;
-  }
-
-  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
-    const mine = this.#last.then(run);
-    this.#last = mine.catch(() => undefined);
-    return mine;
   }
 }
 

@@ -7,19 +7,12 @@ import { ProtocolError, assert } from '../protocol/errors.js';
 import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
 import { NO_DISK_FLAGS, balanceNumber } from '../protocol/gmirror-flags.js';
 import { LABEL_NAME_BYTES_MAX, type GmirrorLabel } from '../protocol/gmirror-label.js';
-import {
-  FREE_SLOT,
-  NO_UUID,
-  SLOT_COUNT,
-  UUID_BYTES,
-  type SlotRecord,
-  type Uuid,
-} from '../protocol/superblock.js';
+import { FREE_SLOT, NO_UUID, SLOT_COUNT, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import { createAreaFile } from './area-file.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
 import type { BalanceAlgorithm } from './balance.js';
 import { writeLabelSector } from './component-store.js';
-import { labelIdOf } from './open-component.js';
+import { labelIdOf, newAreaId, newUuid } from './ids.js';
 
 export interface NewMirror {
   /** checkMirrorName() has nothing against it. */
@@ -108,7 +101,7 @@ interface Plan {
 /** `mustCopy`: all components but the first have other data, and count as lost in an earlier generation. */
 function planOf(mirror: NewMirror, geometry: MirrorGeometry, mustCopy: boolean): Plan {
   const { devices, random } = mirror;
-  const uuid = (): Uuid => random.nextBytes(UUID_BYTES).toString('hex');
+  const uuid = (): Uuid => newUuid(random);
   const [mirrorUuid, current, before] = [uuid(), uuid(), uuid()];
   const componentUuids = distinct(devices.length, uuid);
   const isFull = (slot: number): boolean => mustCopy && slot > 0;
@@ -133,7 +126,7 @@ function planOf(mirror: NewMirror, geometry: MirrorGeometry, mustCopy: boolean):
   const uuidOf = (slot: number): Uuid => slots[slot]?.componentUuid ?? NO_UUID;
   return {
     superblock: (slot) => ({
-      areaId: random.nextBytes(8),
+      areaId: newAreaId(random),
       mirrorUuid,
       componentUuid: uuidOf(slot),
       name: mirror.name,

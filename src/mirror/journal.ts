@@ -1,10 +1,12 @@
 import { DeviceError } from '../device/block-device.js';
 import type { RandomSource } from '../device/random.js';
-import { HISTORY_COUNT, NO_UUID, UUID_BYTES, type SlotRecord, type Uuid } from '../protocol/superblock.js';
+import { HISTORY_COUNT, NO_UUID, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import type { Component } from './component.js';
 import type { ComponentSet } from './component-set.js';
+import { newUuid } from './ids.js';
 import { bitmapOf, labelStateOf, slotTable, toFailure, type JournalState } from './journal-state.js';
 import type { LabelState, MetaStore, MirrorSettings, SuperblockChange } from './meta-store.js';
+import { Turns } from './turns.js';
 
 export type { JournalState } from './journal-state.js';
 
@@ -42,7 +44,7 @@ export class Journal {
   #leaving: readonly Component[] = [];
   /** Slots of resync targets that may say on stable storage that they are in step, while the others do not yet. */
   readonly #claiming = new Set<number>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(
     private readonly options: JournalOptions,
@@ -62,7 +64,7 @@ export class Journal {
 
   /** The set of hot extents; with the first one the run begins, with none it is clean. */
   commitLog(extents: readonly number[]): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const isRunning = extents.length > 0;
       if (isRunning && !this.#isRunning) {
         this.#isRunning = true;
@@ -80,7 +82,7 @@ export class Journal {
 
   /** Before extents leave the log: what was written there is flushed, and who misses it is marked. */
   retire(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       await this.options.flushAll();
       await this.#writeBitmaps();
     });
@@ -97,7 +99,7 @@ export class Journal {
 
   /** Resolves when every loss so far is durable; rejects if that failed, and the next call tries it again. */
   lossesRecorded(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const losses = this.#losses;
       if (losses === this.#recordedLosses) return;
       const lostAt = [...this.#state.lostAt];
@@ -123,7 +125,7 @@ export class Journal {
    */
   changeMembers({ joins, leave }: MemberChange): Promise<void> {
     const { components } = this.options;
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const before = this.#state;
       let { lostAt } = before;
       if (joins !== undefined) {
@@ -153,7 +155,7 @@ export class Journal {
    * generation of this very component from then on; another one in its place is not.
    */
   trustMarks(component: Component): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       await this.#writeBitmaps();
       const lostAt = this.#state.lostAt.with(component.identity.slot, component.store.superblock.current);
       this.#state = { ...this.#state, lostAt };
@@ -165,12 +167,12 @@ export class Journal {
 
   /** What components miss, as it is now. Nobody waits until it is flushed. */
   saveMarks(): Promise<void> {
-    return this.#inTurn(() => this.#putBitmaps());
+    return this.#turns.run(() => this.#putBitmaps());
   }
 
   /** A component that is behind has come: from now on it says itself that its data is a mixture. */
   beginResync(component: Component, extents: readonly number[]): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const { store } = component;
       // What others miss it may not know yet; once it is in step it may be the only one that could.
       await this.#tellBitmaps(component);
@@ -182,7 +184,7 @@ export class Journal {
 
   /** It has everything, flushed. First it says so itself, then the others do. */
   endResync(component: Component): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const { slot } = component.identity;
       const lostAt = this.#state.lostAt.with(slot, NO_UUID);
       const { store } = component;
@@ -207,7 +209,7 @@ export class Journal {
    * in step was found to differ.
    */
   recordMarks(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       await this.#writeBitmaps();
       await this.#everywhere((store, component) => this.#writeIdentity(store, component));
       await this.#everywhere((store) => store.flush());
@@ -216,7 +218,7 @@ export class Journal {
 
   /** Everything that is remembered, to every component: at the end. */
   writeAll(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       await this.#everywhere((store, component) => this.#writeIdentity(store, component));
       await this.#writeBitmaps();
       await this.#everywhere((store) => store.flush());
@@ -228,7 +230,7 @@ export class Journal {
     const { current, history } = this.#state;
     return {
       ...this.#state,
-      current: this.options.random.nextBytes(UUID_BYTES).toString('hex'),
+      current: newUuid(this.options.random),
       history: [current, ...history].slice(0, HISTORY_COUNT),
     };
   }
@@ -320,11 +322,5 @@ export class Journal {
     for (const { component, error } of failures) this.options.failed(component, error);
     if (isHeld) return;
     throw failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component');
-  }
-
-  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
-    const mine = this.#last.then(run);
-    this.#last = mine.catch(() => undefined);
-    return mine;
   }
 }

@@ -1,11 +1,13 @@
 import { DeviceError } from '../device/block-device.js';
-import { NO_UUID, SLOT_COUNT, UUID_BYTES, type Uuid } from '../protocol/superblock.js';
+import { NO_UUID, SLOT_COUNT, type Uuid } from '../protocol/superblock.js';
 import type { Component } from './component.js';
+import { labelIdOf, newUuid } from './ids.js';
 import { MembershipError } from './membership-error.js';
 import type { Mirror } from './mirror.js';
 import { checkNewcomer, writeNewcomer, type Newcomer } from './newcomer.js';
-import { labelIdOf, openComponent } from './open-component.js';
+import { openComponent } from './open-component.js';
 import type { OpenedProvider, ProviderOpener } from './provider.js';
+import { Turns } from './turns.js';
 
 export interface InsertOptions {
   /** 0 to 255. */
@@ -38,7 +40,7 @@ export interface NotErased {
  * DeviceError; a crash at any point leaves the old or the new membership.
  */
 export class Membership {
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(
     private readonly mirror: Mirror,
@@ -47,7 +49,7 @@ export class Membership {
 
   /** A new component misses everything; resolves when its copy has begun. */
   insert(opener: ProviderOpener, options: InsertOptions): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const { mirror } = this;
       const { name } = opener;
       if (mirror.components.some((one) => one.name === name)) {
@@ -70,7 +72,7 @@ export class Membership {
 
   /** Takes a component out for good and wipes its label and private area, not its data. */
   remove(component: Component): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const { mirror } = this;
       this.#requireAllConnected(`Not all disks connected. Try 'forget' command first.`);
       component.isLeaving = true;
@@ -94,7 +96,7 @@ export class Membership {
 
   /** Those that are not connected are no components any more. Resolves with their names. */
   forget(): Promise<string[]> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const { components, journal, options } = this.mirror;
       const leave = components.filter((component) => !component.isConnected);
       if (leave.length === 0) return [];
@@ -115,7 +117,7 @@ export class Membership {
 
   /** What it misses from now on is remembered, and activate() copies that. */
   deactivate(component: Component): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const { mirror } = this;
       if (component.isInactive) return;
       this.#requireOther(component, 'deactivate');
@@ -136,7 +138,7 @@ export class Membership {
 
   /** It may come back. */
   activate(component: Component): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       if (!component.isInactive) return;
       component.isInactive = false;
       try {
@@ -150,7 +152,7 @@ export class Membership {
 
   /** When the mirror has ended: wipes labels and private areas. Resolves with those that could not be wiped. */
   eraseAll(): Promise<NotErased[]> {
-    return this.#inTurn(async () => {
+    return this.#turns.run(async () => {
       const all = await Promise.all(this.mirror.components.map((component) => this.#erase(component)));
       return all.filter((end) => end !== null);
     });
@@ -179,7 +181,7 @@ export class Membership {
     const { components, options } = this.mirror;
     const ids = components.map(({ identity }) => labelIdOf(identity.uuid));
     for (;;) {
-      const uuid = options.random.nextBytes(UUID_BYTES).toString('hex');
+      const uuid = newUuid(options.random);
       if (uuid !== NO_UUID && !ids.includes(labelIdOf(uuid))) return uuid;
     }
   }
@@ -264,11 +266,5 @@ export class Membership {
         resolve();
       }, reject);
     });
-  }
-
-  #inTurn<Result>(run: () => Promise<Result>): Promise<Result> {
-    const mine = this.#last.then(run);
-    this.#last = mine.catch(() => undefined);
-    return mine;
   }
 }

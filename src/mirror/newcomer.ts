@@ -8,9 +8,9 @@ import { decodeLabel, labelOffsetBytes, type GmirrorLabel } from '../protocol/gm
 import type { SlotRecord, Uuid } from '../protocol/superblock.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
 import { eraseLabelSector, readLabelSector, writeLabelSector } from './component-store.js';
+import { labelIdOf, newAreaId } from './ids.js';
 import { MembershipError } from './membership-error.js';
 import type { Mirror } from './mirror.js';
-import { labelIdOf } from './open-component.js';
 import type { OpenedProvider } from './provider.js';
 
 /** A component that is to be. */
@@ -83,7 +83,7 @@ export async function writeNewcomer(
   await eraseLabelSector(device);
   const superblock: NewSuperblock = {
     ...ids,
-    areaId: options.random.nextBytes(8),
+    areaId: newAreaId(options.random),
     mirrorUuid: options.uuid,
     componentUuid: newcomer.uuid,
     name: options.name,

@@ -5,10 +5,11 @@ import { areaOffsetBytes, areaSizeBytes } from '../protocol/area-layout.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { unusableReason } from '../protocol/gmirror-checks.js';
 import { decodeLabel, labelOffsetBytes, type DecodedLabel } from '../protocol/gmirror-label.js';
-import type { Superblock, Uuid } from '../protocol/superblock.js';
+import type { Superblock } from '../protocol/superblock.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
 import type { OpenedProvider } from './provider.js';
 import type { ComponentMedia } from './component.js';
+import { labelIdOf } from './ids.js';
 import { ComponentStore, isLabelTouched, readLabelSector } from './component-store.js';
 
 /** Who changed a component since we did. 'label': its label was written, as the kernel's gmirror does; 'image': its file was. */
@@ -41,9 +42,6 @@ export interface BareComponent {
   readonly makeArea: ((superblock: NewSuperblock) => Promise<void>) | null;
   close(): Promise<void>;
 }
-
-/** The ids in a label that stand for a UUID: its first four bytes (docs/on-disk-format.md). */
-export const labelIdOf = (uuid: Uuid): number => Number.parseInt(uuid.slice(0, 8), 16);
 
 /**
  * Reads label and private area. The provider belongs to the component's media from then on, or to a bare component;

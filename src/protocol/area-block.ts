@@ -7,6 +7,7 @@ export const AREA_BLOCK_BYTES = 4096;
 export const AREA_FORMAT_VERSION = 1;
 const AT = { kind: 0, version: 8, crc: 12, sequence: 16, areaId: 24, body: 32 } as const;
 export const AREA_BODY_AT = AT.body;
+export const AREA_ID_BYTES = AT.body - AT.areaId;
 
 export const AREA_KIND = { superblock: 'GGMSUPER', log: 'GGMIRLOG', bitmap: 'GGMIRBIT' } as const;
 export type AreaKind = (typeof AREA_KIND)[keyof typeof AREA_KIND];
@@ -20,7 +21,7 @@ export interface AreaBlockHeader {
 
 /** A block of zeros but for its header; the caller fills the body and then calls sealBlock. */
 export function newBlock(header: AreaBlockHeader): Buffer {
-  assert(header.areaId.length === 8, 'area block: area id of 8 bytes');
+  assert(header.areaId.length === AREA_ID_BYTES, 'area block: area id of 8 bytes');
   const block = Buffer.alloc(AREA_BLOCK_BYTES);
   block.write(header.kind, AT.kind, 'latin1');
   block.writeUInt32LE(AREA_FORMAT_VERSION, AT.version);

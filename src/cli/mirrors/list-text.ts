@@ -1,4 +1,5 @@
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
+import { labelIdOf } from '../../mirror/ids.js';
 import type { ShownMirror } from './attached.js';
 import { ggateUris, nbdUri } from './endpoints.js';
 
@@ -14,7 +15,7 @@ export function listLines(mirror: ShownMirror): string[] {
     `Flags: ${mirror.isAutosync ? 'NONE' : 'NOAUTOSYNC'}`,
     `GenID: ${mirror.genid}`,
     `SyncID: ${mirror.syncid}`,
-    `ID: ${labelId(mirror.uuid)}`,
+    `ID: ${labelIdOf(mirror.uuid)}`,
     'Type: AUTOMATIC',
     'Providers:',
     `1. Name: mirror/${mirror.name}`,
@@ -56,7 +57,7 @@ function componentLines(mirror: MirrorStatus, component: ComponentStatus, number
     `GenID: ${mirror.genid}`,
     `SyncID: ${mirror.syncid}`,
     ...(resync === null ? [] : resyncFields(resync)),
-    `ID: ${labelId(component.uuid)}`,
+    `ID: ${labelIdOf(component.uuid)}`,
     ...ownFields(component),
   ];
   return [`${number}. Name: ${name}`, ...fields.map((field) => `   ${field}`)];
@@ -89,9 +90,6 @@ function ownFields({ state, canFlush, markedBytes, errors, why }: ComponentStatu
     ...(why === null ? [] : [`Why: ${why}`]),
   ];
 }
-
-/** The number in gmirror's label is the beginning of the UUID. Source: docs/on-disk-format.md. */
-const labelId = (uuid: string): string => String(Number.parseInt(uuid.slice(0, 8), 16));
 
 const SUFFIXES = ['B', 'K', 'M', 'G', 'T', 'P'] as const;
 
