@@ -1,5 +1,6 @@
-import type { BlockDevice, BlockIo, BlockOp, Capabilities, DeviceError } from '../../device/block-device.js';
+import type { BlockDevice, BlockIo, Capabilities, DeviceError } from '../../device/block-device.js';
 import type { Clock } from '../../device/clock.js';
+import { PassedOnIo } from '../../device/wrappers/passed-on-io.js';
 
 /** Slows reads down to a steady rate, so that a person can watch them, and tells how much has been read. */
 export class SlowDevice implements BlockDevice {
@@ -44,22 +45,12 @@ export class SlowDevice implements BlockDevice {
   }
 }
 
-class CountedIo implements BlockIo {
-  readonly op: BlockOp;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-  readonly buffer: Buffer | null;
-  readonly bufferAt: number;
-
+class CountedIo extends PassedOnIo {
   constructor(
-    private readonly io: BlockIo,
+    io: BlockIo,
     private readonly counted: () => void,
   ) {
-    this.op = io.op;
-    this.offsetBytes = io.offsetBytes;
-    this.lengthBytes = io.lengthBytes;
-    this.buffer = io.buffer;
-    this.bufferAt = io.bufferAt;
+    super(io);
   }
 
   done(error: DeviceError | null): void {

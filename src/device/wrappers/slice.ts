@@ -1,14 +1,9 @@
 import { checksumRegions } from '../../protocol/crc32c.js';
 import { assert } from '../../protocol/errors.js';
 import { REGION_SIZE_BYTES, isAligned, isInside, type ByteRange } from '../../protocol/geometry.js';
-import {
-  DeviceError,
-  type BlockDevice,
-  type BlockIo,
-  type BlockOp,
-  type Capabilities,
-} from '../block-device.js';
+import { DeviceError, type BlockDevice, type BlockIo, type Capabilities } from '../block-device.js';
 import { assertStartable } from '../check-io.js';
+import { PassedOnIo } from './passed-on-io.js';
 
 export interface SliceOptions {
   readonly name?: string;
@@ -88,23 +83,13 @@ class SliceDevice implements BlockDevice {
 }
 
 /** A request as the parent sees it. */
-class SlicedIo implements BlockIo {
-  readonly op: BlockOp;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-  readonly buffer: Buffer | null;
-  readonly bufferAt: number;
-
+class SlicedIo extends PassedOnIo {
   constructor(
-    private readonly io: BlockIo,
+    io: BlockIo,
     sliceOffsetBytes: number,
     private readonly finished: () => void,
   ) {
-    this.op = io.op;
-    this.offsetBytes = io.op === 'flush' ? 0 : io.offsetBytes + sliceOffsetBytes;
-    this.lengthBytes = io.lengthBytes;
-    this.buffer = io.buffer;
-    this.bufferAt = io.bufferAt;
+    super(io, io.op === 'flush' ? 0 : io.offsetBytes + sliceOffsetBytes);
   }
 
   done(error: DeviceError | null): void {

@@ -1,5 +1,6 @@
 import type { BlockIo, BlockOp, DeviceError } from '../../device/block-device.js';
 import type { Clock } from '../../device/clock.js';
+import { PassedOnIo } from '../../device/wrappers/passed-on-io.js';
 import { GENTLE_REGIONS, IN_FLIGHT_MAX, PIECE_REGIONS } from '../limits.js';
 
 /** Callers count as busy until they have been quiet for this long: two requests a second are always met gently. */
@@ -100,24 +101,14 @@ export class Pace {
   }
 }
 
-class WatchedIo implements BlockIo {
-  readonly op: BlockOp;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-  readonly buffer: Buffer | null;
-  readonly bufferAt: number;
-
+class WatchedIo extends PassedOnIo {
   constructor(
-    private readonly io: BlockIo,
+    io: BlockIo,
     private readonly pace: Pace,
     private readonly startedMs: number,
     private readonly isBesidePiece: boolean,
   ) {
-    this.op = io.op;
-    this.offsetBytes = io.offsetBytes;
-    this.lengthBytes = io.lengthBytes;
-    this.buffer = io.buffer;
-    this.bufferAt = io.bufferAt;
+    super(io);
   }
 
   done(error: DeviceError | null): void {

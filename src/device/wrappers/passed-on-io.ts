@@ -1,0 +1,24 @@
+import type { BlockIo, BlockOp, DeviceError } from '../block-device.js';
+
+/** A request on its way to another device, where it may begin elsewhere; what its end means is for whoever passes it on. */
+export abstract class PassedOnIo implements BlockIo {
+  readonly op: BlockOp;
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly buffer: Buffer | null;
+  readonly bufferAt: number;
+
+  constructor(
+    protected readonly io: BlockIo,
+    offsetBytes = io.offsetBytes,
+  ) {
+    this.op = io.op;
+    this.offsetBytes = offsetBytes;
+    this.lengthBytes = io.lengthBytes;
+    this.buffer = io.buffer;
+    this.bufferAt = io.bufferAt;
+  }
+
+  /** In the end it calls that of `io`. */
+  abstract done(error: DeviceError | null): void;
+}
