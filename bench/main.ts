@@ -16,6 +16,7 @@ import {
 import { arch, cpus, platform, release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '../src/protocol/errors.js';
 import { run, runLoad, type LoadName } from './load.js';
 import { largerOf, memoryOf, type Memory } from './memory.js';
 import { USAGE, readOptions, type BenchOptions } from './options.js';
@@ -156,7 +157,7 @@ async function attempt(
     const rate = await runLoad(load, work, server, bench.images, bench.options.seconds);
     return rate.operationsPerSecond;
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     bench.failures.push(`${server.name}, ${work.name}: ${reason.trim()}`);
     return null;
   }
@@ -211,6 +212,6 @@ const systemName = (): string => `${platform()} ${release()} ${arch()}`;
 try {
   await main();
 } catch (error) {
-  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`bench: ${messageOf(error)}\n`);
   process.exitCode = 1;
 }

@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { messageOf } from '../../src/protocol/errors.js';
 import { renderTable } from '../table.js';
 import { measureLogPrice } from './log-price.js';
 import { measureRates, type Row } from './rates.js';
@@ -69,6 +70,6 @@ function save(result: { readonly startedAt: string } & Readonly<Record<string, u
 try {
   await main();
 } catch (error) {
-  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`bench: ${messageOf(error)}\n`);
   process.exitCode = 1;
 }

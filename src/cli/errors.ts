@@ -52,6 +52,3 @@ export function isExpected(error: unknown): error is Error {
   }
   return error instanceof Error && 'syscall' in error && 'code' in error;
 }
-
-/** The message of an error for a sentence of our own; the stack of a bug stays with the error that is its cause. */
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -2,7 +2,7 @@ import { chown, stat } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Clock } from '../device/clock.js';
-import { ProtocolError } from '../protocol/errors.js';
+import { ProtocolError, messageOf } from '../protocol/errors.js';
 import { listenOnUnixSocket } from '../server/nbd/unix-socket.js';
 import type { ServerLog } from '../server/server-log.js';
 import { type ControlRequest, parseRequest } from './commands/all.js';
@@ -151,7 +151,7 @@ class ControlConnection {
     } catch (error) {
       if (error instanceof ControlError) return { ok: false, message: error.message };
       this.options.log.error({ err: error, command: request.command }, 'a control request failed');
-      return { ok: false, message: error instanceof Error ? error.message : String(error) };
+      return { ok: false, message: messageOf(error) };
     }
   }
 }

@@ -12,6 +12,7 @@ import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { Membership, NotErased } from '../mirror/membership.js';
 import type { Mirror, MirrorEvents } from '../mirror/mirror.js';
+import { messageOf } from '../protocol/errors.js';
 import type { NbdEndpoint } from '../server/nbd/nbd-server.js';
 import type { ServerLog } from '../server/server-log.js';
 import { Announcer } from './announcer.js';
@@ -110,7 +111,7 @@ export class MirrorService implements RunningMirror {
       return service;
     } catch (error) {
       const isSplitBrain = error instanceof AssembleError && error.code === 'ASSEMBLE_SPLIT_BRAIN';
-      await announcer.failed(isSplitBrain, error instanceof Error ? error.message : String(error));
+      await announcer.failed(isSplitBrain, messageOf(error));
       throw error;
     }
   }

@@ -2,6 +2,7 @@ import { DeviceError } from '../device/block-device.js';
 import type { Clock, Timer } from '../device/clock.js';
 import type { Component } from '../mirror/component.js';
 import type { Arrival, Mirror } from '../mirror/mirror.js';
+import { messageOf } from '../protocol/errors.js';
 import type { ServerLog } from '../server/server-log.js';
 import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from './limits.js';
 
@@ -124,7 +125,7 @@ export class Reconnect {
       effort.isHopeless = await this.#arrive(component, arrival, effort);
       effort.reason = null;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       if (!component.isConnected) component.trouble = reason;
       // It may stay away for days; a line for each attempt would say nothing new.
       if (reason !== effort.reason)

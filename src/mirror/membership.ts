@@ -1,4 +1,5 @@
 import { DeviceError } from '../device/block-device.js';
+import { messageOf } from '../protocol/errors.js';
 import { NO_UUID, SLOT_COUNT, type Uuid } from '../protocol/superblock.js';
 import type { Component } from './component.js';
 import { labelIdOf, newUuid } from './ids.js';
@@ -251,7 +252,7 @@ export class Membership {
       await this.assembly.erase(component);
       return null;
     } catch (error) {
-      return { name, why: error instanceof Error ? error.message : String(error) };
+      return { name, why: messageOf(error) };
     }
   }
 

@@ -21,6 +21,9 @@ export class ProtocolError extends Error {
   }
 }
 
+/** The message of an error for a sentence of our own; the stack of a bug stays with the error that is its cause. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 /** Stops on a bug of ours. Never call it on input: what comes from outside gets a ProtocolError or an errno. */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new Error(`bug: ${message}`);

@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { resolve as resolvePath } from 'node:path';
 import type { Clock } from '../device/clock.js';
 import { addressBits, addressBlock, parsePeerAddress, type AddressBlock } from '../protocol/addresses.js';
-import { ProtocolError } from '../protocol/errors.js';
+import { ProtocolError, messageOf } from '../protocol/errors.js';
 import {
   checkExportPath,
   parseExportHost,
@@ -131,6 +131,6 @@ async function readExportsFile(fileName: string): Promise<string> {
 }
 
 function unusable(what: string, cause: unknown): ProtocolError {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const why = messageOf(cause);
   return new ProtocolError('PROTOCOL_FORMAT', `${what}: ${why}`, { cause });
 }

@@ -4,7 +4,7 @@ import { DeviceError } from '../device/block-device.js';
 import type { Clock, Timer } from '../device/clock.js';
 import { Features, encodeCapabilities } from '../protocol/capabilities.js';
 import { toWireErrno, type ErrnoName } from '../protocol/errno.js';
-import { ProtocolError } from '../protocol/errors.js';
+import { ProtocolError, messageOf } from '../protocol/errors.js';
 import { encodeServerInitial, type AccessMode } from '../protocol/handshake.js';
 import { allows, findExport, type ExportList } from './access.js';
 import { hostKey, type Admission, type Seat } from './admission.js';
@@ -271,5 +271,3 @@ function withCertificate(peer: Peer, socket: Socket): Peer {
 
 const peerFields = ({ address, certificateName }: Peer): Record<string, unknown> =>
   certificateName === null ? { peer: address } : { peer: address, certificate: certificateName };
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

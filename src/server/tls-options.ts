@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, type TlsOptions } from 'node:tls';
-import { ProtocolError } from '../protocol/errors.js';
+import { ProtocolError, messageOf } from '../protocol/errors.js';
 
 /** File names, as --tls-cert, --tls-key and --tls-ca give them. PEM. */
 export interface TlsFiles {
@@ -52,7 +52,7 @@ async function readPem(option: string, fileName: string): Promise<Buffer> {
 }
 
 function unusable(what: string, cause: unknown): ProtocolError {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const why = messageOf(cause);
   return new ProtocolError('PROTOCOL_FORMAT', `${what}: ${why}`, { cause });
 }
 

@@ -1,12 +1,13 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { messageOf } from '../../protocol/errors.js';
 import { DEFAULT_PORT } from '../../protocol/handshake.js';
 import { systemClock } from '../../device/clock.js';
 import { parseAllowRule } from '../../server/exports-file.js';
 import { createServeLog, LOG_LEVELS, standardOutput, type LogLevel } from '../daemon/log.js';
 import { runDaemon } from '../daemon/run.js';
 import { SYSTEM_BUFFERS, type DaemonSettings, type TlsSettings } from '../daemon/settings.js';
-import { messageOf, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import { parseInteger, parseSeconds, parseSize } from '../units.js';
 
 /** As commander delivers them. */

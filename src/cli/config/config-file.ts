@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { CommandError, messageOf } from '../errors.js';
+import { messageOf } from '../../protocol/errors.js';
+import { CommandError } from '../errors.js';
 import type { ComponentSettings } from '../mirrors/settings.js';
 import { ALL_START_OPTIONS, decideOptions, type GivenOptions } from '../mirrors/start-options.js';
 import { settingsOf } from '../mirrors/start-settings.js';

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../device/clock.js';
 import { flush } from '../../device/request.js';
-import { InterruptedError, messageOf } from '../errors.js';
+import { messageOf } from '../../protocol/errors.js';
+import { InterruptedError } from '../errors.js';
 import { endSoonAfter, type Interrupt } from '../interrupt.js';
 import { formatBytes } from '../units.js';
 import { extentsOf } from './compare.js';

@@ -1,5 +1,5 @@
 import type { Clock } from '../../device/clock.js';
-import { messageOf } from '../errors.js';
+import { messageOf } from '../../protocol/errors.js';
 import type { DaemonLog } from './log.js';
 import type { SignalQueue } from './signals.js';
 import { within } from './within.js';

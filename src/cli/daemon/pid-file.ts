@@ -9,7 +9,8 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
-import { CommandError, messageOf } from '../errors.js';
+import { messageOf } from '../../protocol/errors.js';
+import { CommandError } from '../errors.js';
 
 /** As the device layer's lockFileExclusive. Where nothing can be locked, whoever the file names is asked after. */
 export type LockFile = (fd: number) => 'locked' | 'held' | 'unsupported';

@@ -1,7 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
+import { messageOf } from '../../protocol/errors.js';
 import { parseAllowRule } from '../../server/exports-file.js';
-import { messageOf } from '../errors.js';
 import { parseInteger, parseSeconds, parseSize } from '../units.js';
 
 /** Where a value was written: paths of a command line are relative to where it was typed, a file has no such place. */

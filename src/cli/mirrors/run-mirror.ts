@@ -10,6 +10,7 @@ import type { Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
 import { systemRandom } from '../../device/random.js';
 import { AssembleError, type ProviderOpener } from '../../mirror/assemble.js';
+import { messageOf } from '../../protocol/errors.js';
 import { exportImages, systemResolveName } from '../../server/exports-file.js';
 import { ListenError } from '../../server/listener.js';
 import { loadTlsOptions } from '../../server/tls-options.js';
@@ -18,7 +19,7 @@ import { PidFile } from '../daemon/pid-file.js';
 import { type DaemonSurroundings, endOnBugs } from '../daemon/run.js';
 import { SignalQueue } from '../daemon/signals.js';
 import { within } from '../daemon/within.js';
-import { CommandError, messageOf } from '../errors.js';
+import { CommandError } from '../errors.js';
 import type { ComponentSettings, GgateSettings, MirrorSettings } from './settings.js';
 import { readSettingsFiles } from './settings-files.js';
 

@@ -1,8 +1,9 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import type { TlsOptions } from 'node:tls';
 import type { ClientTls } from '../../client/options.js';
+import { messageOf } from '../../protocol/errors.js';
 import { loadTlsOptions } from '../../server/tls-options.js';
-import { CommandError, messageOf } from '../errors.js';
+import { CommandError } from '../errors.js';
 import { tlsOf } from '../remote-options.js';
 import type { MirrorSettings } from './settings.js';
 

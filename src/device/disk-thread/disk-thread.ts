@@ -1,5 +1,5 @@
 import { fromWireErrno } from '../../protocol/errno.js';
-import { assert } from '../../protocol/errors.js';
+import { assert, messageOf } from '../../protocol/errors.js';
 import type { ByteRange } from '../../protocol/geometry.js';
 import { DeviceError, type BlockDevice, type BlockIo, type Capabilities } from '../block-device.js';
 import { assertStartable } from '../check-io.js';
@@ -40,7 +40,7 @@ export async function openDiskThread(
     return new DiskThreadDevice(file, queue, thread, options.cachedReads !== false);
   } catch (cause) {
     await file.close();
-    const what = cause instanceof Error ? cause.message : String(cause);
+    const what = messageOf(cause);
     const message = `${file.name}: no thread can be started for it: ${what}`;
     throw new DeviceError('DEVICE_OPEN', 'EAGAIN', message, { cause });
   }

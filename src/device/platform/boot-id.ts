@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { messageOf } from '../../protocol/errors.js';
 import { systemRandom } from '../random.js';
 
 export interface BootId {
@@ -35,7 +36,7 @@ export function bootId(sources: BootIdSources = SYSTEM): BootId {
   try {
     return { bytes: sources.platform === 'freebsd' ? ofFreebsd(sources) : ofLinux(sources), note: null };
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = messageOf(cause);
     const note = `the host's boot id is unknown (${why}); each start counts as a restart of the host`;
     return { bytes: sources.random(16), note };
   }

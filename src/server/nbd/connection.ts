@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../device/clock.js';
-import { ProtocolError } from '../../protocol/errors.js';
+import { ProtocolError, messageOf } from '../../protocol/errors.js';
 import type { NbdErrnoName } from '../../protocol/nbd-errno.js';
 import type { NbdRequestHeader } from '../../protocol/nbd-request.js';
 import type { QuietLog, ServerLog } from '../server-log.js';
@@ -102,7 +102,7 @@ export class NbdConnection {
           'a connection was closed because of a bug, please report it',
         );
       }
-      this.drop(error instanceof Error ? error.message : String(error));
+      this.drop(messageOf(error));
       return;
     }
     if (this.#isReaderWaiting) socket.pause();

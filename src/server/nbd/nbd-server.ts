@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import { TLSSocket, type TlsOptions } from 'node:tls';
 import type { Clock } from '../../device/clock.js';
-import { ProtocolError } from '../../protocol/errors.js';
+import { ProtocolError, messageOf } from '../../protocol/errors.js';
 import { Admission, hostKey } from '../admission.js';
 import { HANDSHAKE_MS, LISTEN_BACKLOG, TCP_KEEP_ALIVE_MS } from '../limits.js';
 import { ListenError, logAcceptErrors } from '../listener.js';
@@ -115,7 +115,7 @@ export class NbdServer {
       server.listen({ host, port, backlog: LISTEN_BACKLOG });
       await once(server, 'listening'); // Rejects at 'error'.
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
+      const why = messageOf(cause);
       throw new ListenError(`can't listen on ${host} port ${port}: ${why}`, { cause });
     }
     this.#opened(server);
@@ -185,7 +185,7 @@ export class NbdServer {
       if (!(error instanceof ProtocolError || raw.destroyed)) {
         this.options.log.error({ err: error }, 'a connection was closed because of a bug, please report it');
       }
-      drop(error instanceof Error ? error.message : String(error));
+      drop(messageOf(error));
       return null;
     }
   }

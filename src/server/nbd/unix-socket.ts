@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { promises as fs, type Stats } from 'node:fs';
 import { connect, type Server } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
+import { messageOf } from '../../protocol/errors.js';
 import { LISTEN_BACKLOG } from '../limits.js';
 import { ListenError } from '../listener.js';
 
@@ -77,6 +78,6 @@ async function isAnswered(path: string): Promise<boolean> {
 const codeOf = (cause: unknown): string | undefined => (cause as NodeJS.ErrnoException | null)?.code;
 
 function listenError(path: string, cause: unknown): ListenError {
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const why = messageOf(cause);
   return new ListenError(`can't listen on ${path}: ${why}`, { cause });
 }

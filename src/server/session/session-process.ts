@@ -1,7 +1,7 @@
 import { read, write } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Features } from '../../protocol/capabilities.js';
-import { assert } from '../../protocol/errors.js';
+import { assert, messageOf } from '../../protocol/errors.js';
 import type { SessionTerms } from '../../protocol/request.js';
 import { DeviceError } from '../../device/block-device.js';
 import { systemClock } from '../../device/clock.js';
@@ -166,11 +166,7 @@ class SessionProcess {
       await this.file.operations.flush();
       return true;
     } catch (error) {
-      this.#log(
-        'error',
-        {},
-        `flush at the end failed: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      this.#log('error', {}, `flush at the end failed: ${messageOf(error)}`);
       return false;
     }
   }
