@@ -55,6 +55,20 @@ export async function withSignals<Result>(work: (interrupt: Interrupt) => Promis
   }
 }
 
+/** Resolves after that, or at once when an interrupt comes. */
+export async function delayUnless(interrupt: Interrupt, delayMs: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = systemClock.after(delayMs, () => {
+      forget();
+      resolve();
+    });
+    const forget = interrupt.onInterrupt(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
+}
+
 /**
  * Waits for `work`, but once an interrupt has come no longer than `limitMs` more. Returns whether `work` came to its end;
  * if not, what becomes of it is of no interest any more.

@@ -9,11 +9,16 @@ function endWithoutReader(error: NodeJS.ErrnoException): void {
   throw error;
 }
 
-/** Prints a result: one JSON object on one line, or lines for a person. */
-export function printResult(isJson: boolean, value: object, lines: () => readonly string[]): void {
-  const text = isJson ? JSON.stringify(value) : lines().join('\n');
-  writeQuietly(process.stdout, `${text}\n`);
+/** A result with its line ends: JSON on one line, or lines for a person. */
+export function resultText(isJson: boolean, value: object, lines: () => readonly string[]): string {
+  if (isJson) return `${JSON.stringify(value)}\n`;
+  return lines()
+    .map((line) => `${line}\n`)
+    .join('');
 }
+
+export const printResult = (isJson: boolean, value: object, lines: () => readonly string[]): void =>
+  writeQuietly(process.stdout, resultText(isJson, value, lines));
 
 /** 'name:   value' lines with the values in one column. */
 export function alignPairs(pairs: readonly (readonly [string, string])[]): string[] {

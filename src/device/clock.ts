@@ -9,6 +9,10 @@ export interface Clock {
   after(delayMs: number, run: () => void): Timer;
 }
 
+/** Resolves after that. Nobody can cut it short. */
+export const delay = (clock: Clock, delayMs: number): Promise<void> =>
+  new Promise((resolve) => void clock.after(delayMs, resolve));
+
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   after(delayMs, run) {

@@ -1,6 +1,6 @@
 import { fstatSync, promises as fs, type BigIntStats } from 'node:fs';
 import { DeviceError } from './block-device.js';
-import { systemClock } from './clock.js';
+import { delay, systemClock } from './clock.js';
 import { lockFileExclusive } from './platform/files.js';
 import { linuxUse } from './platform/linux-use.js';
 
@@ -28,7 +28,7 @@ export async function lockAlone(fd: number, name: string, waitMs = LOCK_WAIT_MS)
   const untilMs = systemClock.nowMs() + waitMs;
   while (lockFileExclusive(fd) === 'held') {
     if (systemClock.nowMs() >= untilMs) throw busy(name, `${await holderOf(fd)} writes to it`);
-    await new Promise<void>((resolve) => void systemClock.after(LOCK_POLL_MS, resolve));
+    await delay(systemClock, LOCK_POLL_MS);
   }
 }
 

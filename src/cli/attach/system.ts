@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock, type Clock } from '../../device/clock.js';
+import { delay, systemClock, type Clock } from '../../device/clock.js';
 import { bootId } from '../../device/platform/boot-id.js';
 import { CommandError } from '../errors.js';
 
@@ -114,6 +114,6 @@ export async function waitFor<Seen>(
   for (;;) {
     const seen = await look();
     if (seen !== null || clock.nowMs() >= endMs) return seen;
-    await new Promise<void>((resolve) => clock.after(POLL_MS, resolve));
+    await delay(clock, POLL_MS);
   }
 }

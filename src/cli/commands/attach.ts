@@ -58,7 +58,7 @@ export function detachCommand(): Command {
     const attachments = attachmentsOf(name, runDir);
     if (!existsSync(runDir)) throw new CommandError(`mirror/${name} is not attached`);
     const was = await aloneIn(runDir, () => attachments.detach(flags.force === true));
-    if (flags.json === true) printResult(true, { name, ...was }, () => []);
+    printResult(flags.json === true, { name, ...was }, () => []);
   });
 }
 

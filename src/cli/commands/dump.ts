@@ -6,7 +6,7 @@ import { diskFlagWords, formatLabelDump, mirrorFlagWords } from '../../protocol/
 import { balanceName } from '../../protocol/gmirror-flags.js';
 import { decodeLabel, displayText, type DecodedLabel } from '../../protocol/gmirror-label.js';
 import { CommandError } from '../errors.js';
-import { writeQuietly } from '../output.js';
+import { printResult, writeQuietly } from '../output.js';
 import { COMPONENT_HELP, readLabelSector, reasonOf } from '../provider-labels.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 
@@ -37,7 +37,7 @@ export function dumpCommand(): Command {
       all.push(dumped);
       if (!isJson) print(dumped);
     }
-    if (isJson) writeQuietly(process.stdout, `${JSON.stringify(all.map(asJson))}\n`);
+    printResult(isJson, all.map(asJson), () => []);
     if (all.some(({ failure }) => failure !== null)) throw new CommandError('Not fully done.');
   });
 }

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { withAttachments } from '../mirrors/attached.js';
 import { listLines } from '../mirrors/list-text.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
-import { writeQuietly } from '../output.js';
+import { printResult } from '../output.js';
 
 interface ListFlags extends RunDirFlags {
   readonly json?: boolean;
@@ -16,13 +16,6 @@ export function listCommand(): Command {
     .option('--json', 'print everything as JSON');
   return addRunDirOption(command).action(async (name: string | undefined, flags: ListFlags) => {
     const statuses = await withAttachments(await askStatuses(name, flags), flags);
-    const text =
-      flags.json === true
-        ? `${JSON.stringify(statuses)}\n`
-        : statuses
-            .flatMap(listLines)
-            .map((line) => `${line}\n`)
-            .join('');
-    writeQuietly(process.stdout, text);
+    printResult(flags.json === true, statuses, () => statuses.flatMap(listLines));
   });
 }

@@ -5,7 +5,7 @@ import { STOP_MS } from '../../control/limits.js';
 import type { NotErased } from '../../mirror/membership.js';
 import { CommandError } from '../errors.js';
 import { addRunDirOption, ask, providerName, type RunDirFlags } from '../mirrors/run-dir.js';
-import { writeQuietly } from '../output.js';
+import { printResult, writeQuietly } from '../output.js';
 import { parseInteger } from '../units.js';
 
 interface InsertFlags extends RunDirFlags {
@@ -87,7 +87,7 @@ export function forgetCommand(): Command {
     async (names: string[], flags: RunDirFlags & { readonly json?: boolean }) => {
       const forgotten: Record<string, unknown> = {};
       for (const name of names) forgotten[name] = await ask(name, { command: 'forget' }, flags, STOP_MS);
-      if (flags.json === true) writeQuietly(process.stdout, `${JSON.stringify(forgotten)}\n`);
+      printResult(flags.json === true, forgotten, () => []);
     },
   );
 }

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import type { ComponentStatus } from '../../control/status.js';
-import { systemClock } from '../../device/clock.js';
+import { delay, systemClock } from '../../device/clock.js';
 import { CommandError } from '../errors.js';
 import { addRunDirOption, ask, askStatus, providerName, type RunDirFlags } from '../mirrors/run-dir.js';
 import { Progress } from '../progress.js';
@@ -39,7 +39,7 @@ async function waitForRebuild(name: string, component: string, flags: RunDirFlag
       progress.advance(resync.copiedBytes - shownBytes);
       shownBytes = resync.copiedBytes;
     } else progress?.remark(found.why ?? 'waiting');
-    await new Promise<void>((resolve) => void systemClock.after(POLL_MS, resolve));
+    await delay(systemClock, POLL_MS);
   }
   progress?.finish(false);
 }

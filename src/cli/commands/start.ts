@@ -15,7 +15,7 @@ import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { settingsLines } from '../mirrors/settings-text.js';
 import { addStartOptions, decideOptions, type GivenOptions, givenOptions } from '../mirrors/start-options.js';
 import { checkGgateOptions, settingsOf } from '../mirrors/start-settings.js';
-import { writeQuietly } from '../output.js';
+import { printResult, writeQuietly } from '../output.js';
 
 interface StartFlags {
   readonly config?: string;
@@ -56,7 +56,7 @@ export function startCommand(): Command {
       const settings = flags.source === undefined ? wanted : [withSource(wanted, providerName(flags.source))];
       if (flags.check === true) {
         for (const one of settings) await readSettingsFiles(one);
-        writeQuietly(process.stdout, describe(settings, flags));
+        printResult(flags.json === true, settings, () => settings.flatMap(settingsLines));
       } else if (flags.foreground === true) await runHere(settings);
       else if (name === undefined) await startAll(settings);
       else for (const one of settings) await runInBackground(one);
@@ -110,14 +110,6 @@ function configured(name: string | undefined, { config }: StartFlags, given: Giv
     );
   }
   return wanted.map((one) => settingsOf(one.name, one.components, decideOptions(given, one.options)));
-}
-
-function describe(settings: readonly MirrorSettings[], { json }: StartFlags): string {
-  if (json === true) return `${JSON.stringify(settings)}\n`;
-  return settings
-    .flatMap(settingsLines)
-    .map((line) => `${line}\n`)
-    .join('');
 }
 
 async function runHere(all: readonly MirrorSettings[]): Promise<never> {

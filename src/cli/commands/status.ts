@@ -1,10 +1,9 @@
 import { Command } from 'commander';
-import { systemClock } from '../../device/clock.js';
-import { withSignals, type Interrupt } from '../interrupt.js';
+import { delayUnless, withSignals, type Interrupt } from '../interrupt.js';
 import { withAttachments } from '../mirrors/attached.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
 import { attachedLines, detailLines, statusLines } from '../mirrors/status-text.js';
-import { writeQuietly } from '../output.js';
+import { resultText, writeQuietly } from '../output.js';
 
 interface StatusFlags extends RunDirFlags {
   readonly script?: boolean;
@@ -38,12 +37,12 @@ export function statusCommand(): Command {
 /** With its line ends. */
 async function render(name: string | undefined, flags: StatusFlags): Promise<string> {
   const statuses = await withAttachments(await askStatuses(name, flags), flags);
-  if (flags.json === true) return `${JSON.stringify(statuses)}\n`;
   const look = { isScript: flags.script === true, isGeomName: flags.geom === true };
-  const lines = statusLines(statuses, look);
-  if (!look.isScript) lines.push(...attachedLines(statuses));
-  if (flags.watch === true) lines.push(...detailLines(statuses));
-  return lines.map((line) => `${line}\n`).join('');
+  return resultText(flags.json === true, statuses, () => [
+    ...statusLines(statuses, look),
+    ...(look.isScript ? [] : attachedLines(statuses)),
+    ...(flags.watch === true ? detailLines(statuses) : []),
+  ]);
 }
 
 /** On a terminal the screen is redrawn every second; elsewhere what changed is printed. Until a signal ends it. */
@@ -57,19 +56,6 @@ async function watch(name: string | undefined, flags: StatusFlags, interrupt: In
       writeQuietly(process.stdout, `${HOME}${text.replaceAll('\n', `${ERASE_LINE}\n`)}${ERASE_BELOW}`);
     } else if (text !== shown) writeQuietly(process.stdout, text);
     shown = text;
-    await pause(interrupt);
+    await delayUnless(interrupt, WATCH_MS);
   }
-}
-
-async function pause(interrupt: Interrupt): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = systemClock.after(WATCH_MS, () => {
-      forget();
-      resolve();
-    });
-    const forget = interrupt.onInterrupt(() => {
-      timer.cancel();
-      resolve();
-    });
-  });
 }

@@ -4,9 +4,9 @@ import type { VerifyFinding, VerifyStatus } from '../../control/verify-status.js
 import { systemClock } from '../../device/clock.js';
 import { REGION_SIZE_BYTES } from '../../protocol/geometry.js';
 import { CommandError, InterruptedError, UsageError } from '../errors.js';
-import { withSignals, type Interrupt } from '../interrupt.js';
+import { delayUnless, withSignals, type Interrupt } from '../interrupt.js';
 import { addRunDirOption, ask, askStatus, type RunDirFlags } from '../mirrors/run-dir.js';
-import { writeQuietly } from '../output.js';
+import { printResult } from '../output.js';
 import { Progress } from '../progress.js';
 import { formatBytes } from '../units.js';
 
@@ -36,13 +36,7 @@ export function verifyCommand(): Command {
     const result = isStop
       ? await stop(name, flags)
       : await withSignals((interrupt) => run(name, flags, interrupt));
-    const text =
-      flags.json === true
-        ? `${JSON.stringify(result)}\n`
-        : verifyLines(result)
-            .map((line) => `${line}\n`)
-            .join('');
-    writeQuietly(process.stdout, text);
+    printResult(flags.json === true, result, () => verifyLines(result));
     if (result.state === 'failed')
       throw new CommandError(`mirror/${name} is not verified: ${result.why ?? 'it failed'}`);
     if (result.components.some(isBad)) process.exitCode = 1;
@@ -73,7 +67,7 @@ async function run(name: string, flags: VerifyFlags, interrupt: Interrupt): Prom
     while (verify.state === 'running' && interrupt.signalNumber === null) {
       progress.advance(verify.copiedBytes - shownBytes);
       shownBytes = verify.copiedBytes;
-      await pause(interrupt);
+      await delayUnless(interrupt, POLL_MS);
       verify = await statusOf(name, flags);
     }
   } finally {
@@ -89,19 +83,6 @@ async function statusOf(name: string, flags: RunDirFlags): Promise<VerifyStatus>
   const { verify } = await askStatus(name, flags);
   if (verify === null) throw new CommandError(`mirror/${name} was started anew while it was verified`);
   return verify;
-}
-
-async function pause(interrupt: Interrupt): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = systemClock.after(POLL_MS, () => {
-      forget();
-      resolve();
-    });
-    const forget = interrupt.onInterrupt(() => {
-      timer.cancel();
-      resolve();
-    });
-  });
 }
 
 const namesOf = (components: readonly VerifyFinding[]): string =>

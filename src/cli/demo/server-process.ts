@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { probeAccess } from '../../client/probe-access.js';
 import { DeviceError } from '../../device/block-device.js';
-import { systemClock } from '../../device/clock.js';
+import { delay, systemClock } from '../../device/clock.js';
 import { parseGgateUri } from '../../protocol/uri.js';
 import { CommandError } from '../errors.js';
 
@@ -12,9 +12,6 @@ const ADDRESS = '127.0.0.1';
 const START_MS = 15_000;
 const STOP_MS = 10_000;
 const POLL_MS = 50;
-
-const wait = (delayMs: number): Promise<void> =>
-  new Promise((resolve) => systemClock.after(delayMs, resolve));
 
 /** A port on loopback that was free a moment ago. */
 export function freePort(): Promise<number> {
@@ -79,7 +76,7 @@ export class ServerProcess {
           throw new CommandError(`the server does not come up: ${error.message}\n${said}`, { cause: error });
         }
       }
-      await wait(POLL_MS);
+      await delay(systemClock, POLL_MS);
     }
   }
 

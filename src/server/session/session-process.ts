@@ -4,7 +4,7 @@ import { Features } from '../../protocol/capabilities.js';
 import { assert, messageOf } from '../../protocol/errors.js';
 import type { SessionTerms } from '../../protocol/request.js';
 import { DeviceError } from '../../device/block-device.js';
-import { systemClock } from '../../device/clock.js';
+import { delay, systemClock } from '../../device/clock.js';
 import { AnswerQueue } from './answers.js';
 import type { EngineThreadData } from './engine-thread.js';
 import { SessionMemory, PHASE } from './memory.js';
@@ -58,9 +58,6 @@ const readSome = (into: Buffer): Promise<number> =>
       else reject(error);
     });
   });
-
-const delay = (delayMs: number): Promise<void> =>
-  new Promise((resolve) => void systemClock.after(delayMs, resolve));
 
 /**
  * The main thread of a session process: it watches the engine's thread, does what takes long, and speaks with the
@@ -149,8 +146,8 @@ class SessionProcess {
 
   async #finish(reason: SessionEnd): Promise<void> {
     const flushed = this.#flushIfDirty();
-    const isFlushed = await Promise.race([flushed, delay(END_MS_MAX).then(() => false)]);
-    await Promise.race([this.#answers.whenIdle(), delay(1000)]);
+    const isFlushed = await Promise.race([flushed, delay(systemClock, END_MS_MAX).then(() => false)]);
+    await Promise.race([this.#answers.whenIdle(), delay(systemClock, 1000)]);
     this.#watchdog.stop();
     const ended: FromSession = { type: 'ended', reason, facts: this.facts(), isFlushed };
     if (process.connected && process.send !== undefined) process.send(ended, exitNow);
@@ -160,7 +157,7 @@ class SessionProcess {
   async #flushIfDirty(): Promise<boolean> {
     // Requests that were accepted before the end are finished and answered first.
     const untilMs = systemClock.nowMs() + END_MS_MAX / 2;
-    while (this.#memory.slow > 0 && systemClock.nowMs() < untilMs) await delay(5);
+    while (this.#memory.slow > 0 && systemClock.nowMs() < untilMs) await delay(systemClock, 5);
     if (!this.#terms.canWrite || !this.#memory.takeDirty()) return true;
     try {
       await this.file.operations.flush();
