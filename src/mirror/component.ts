@@ -3,6 +3,7 @@ import type { Clock } from '../device/clock.js';
 import { assert } from '../protocol/errors.js';
 import type { Uuid } from '../protocol/superblock.js';
 import { type ComponentEvent, type ComponentState, nextState } from './component-state.js';
+import { CLEAR_PIECE_BYTES } from './limits.js';
 import type { LabelSettings, MetaStore } from './meta-store.js';
 import { RegionBitmap } from './region-bitmap.js';
 
@@ -57,6 +58,8 @@ const NO_CAPABILITIES: Capabilities = {
   checksum: false,
 };
 
+const ZEROES = Buffer.alloc(CLEAR_PIECE_BYTES);
+
 /** One request under way. Answered once: by the device, or by the component when it gives the device up. */
 class Errand implements BlockIo {
   readonly op: BlockOp;
@@ -70,13 +73,17 @@ class Errand implements BlockIo {
     readonly io: ComponentIo,
     readonly startedAtMs: number,
   ) {
-    // Who can't zero a range by itself is sent the zeroes.
+    // Who can't zero a range by itself is sent the zeroes, which are the same for all.
     const mustSendZeroes = io.op === 'write-zeroes' && !component.can.writeZeroes;
     this.op = mustSendZeroes ? 'write' : io.op;
     this.offsetBytes = io.offsetBytes;
     this.lengthBytes = io.lengthBytes;
-    this.buffer = mustSendZeroes ? Buffer.alloc(io.lengthBytes) : io.buffer;
-    this.bufferAt = io.bufferAt;
+    this.buffer = mustSendZeroes ? ZEROES : io.buffer;
+    this.bufferAt = mustSendZeroes ? 0 : io.bufferAt;
+    assert(
+      !mustSendZeroes || io.lengthBytes <= ZEROES.length,
+      `component ${component.name}: too many zeroes`,
+    );
   }
 
   done(error: DeviceError | null): void {

@@ -11,7 +11,7 @@ import { FREE_SLOT, NO_UUID, SLOT_COUNT, type SlotRecord, type Uuid } from '../p
 import { createAreaFile } from './area-file.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
 import type { BalanceAlgorithm } from './balance.js';
-import { writeLabelSector } from './component-store.js';
+import { eraseLabelSector, writeLabelSector } from './component-store.js';
 import { labelIdOf, newAreaId, newUuid } from './ids.js';
 
 export interface NewMirror {
@@ -79,13 +79,15 @@ export async function createMirror(mirror: NewMirror): Promise<void> {
   const geometry = geometryOf(devices, mirror.areaPaths);
   const blank = await Promise.all(devices.map((device) => isBlank(device, geometry.mediaSizeBytes)));
   const plan = planOf(mirror, geometry, blank.includes(false));
+  // First what makes them components of something else goes, everywhere: an old label never stands over a new area.
+  for (const device of devices) await eraseLabelSector(device);
   for (const [slot, device] of devices.entries()) {
     const areaPath = mirror.areaPaths?.[slot] ?? null;
     const superblock = plan.superblock(slot);
     if (areaPath !== null) await (await createAreaFile(areaPath, superblock)).close();
     else await AreaStore.create(device, areaOffsetBytes(geometry.mediaSizeBytes), superblock);
   }
-  // The labels come last: what has none is no component.
+  // The labels come last, over areas that are on stable storage: what has none is no component.
   for (const [slot, device] of devices.entries()) {
     await writeLabelSector(device, plan.label(slot));
     if (device.can.flush) await flush(device);

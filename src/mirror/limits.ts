@@ -1,3 +1,4 @@
+import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
 
 /** Every bound of the mirror, with its reason. */
@@ -23,3 +24,12 @@ export const GENTLE_REGIONS = 1;
 export const CHECKPOINT_MS = 5_000;
 export const CHECKPOINT_PART = 32;
 export const CHECKPOINT_BYTES_MIN = 64 * 1_048_576;
+
+/**
+ * A longer trim or write-zeroes reaches the components in pieces, an extent of the activity log each: clients may ask for
+ * 4 GiB at once, for which a component may need longer than its time-out, and which the log may have no room for.
+ */
+export const CLEAR_PIECE_BYTES = EXTENT_SIZE_BYTES;
+
+/** Pieces of one request under way: 16 MiB, which a component that must be sent the zeroes may have to take at once. */
+export const CLEAR_PIECES_MAX = 4;

@@ -2,6 +2,7 @@ import type { BlockIo } from '../device/block-device.js';
 import { DeviceError } from '../device/block-device.js';
 import { assert } from '../protocol/errors.js';
 import type { ByteRange } from '../protocol/geometry.js';
+import type { ActivityLog } from './activity-log.js';
 import { type BalanceOptions, ReadBalance, type ReadPiece } from './balance.js';
 import type { Component } from './component.js';
 import type { ComponentSet } from './component-set.js';
@@ -13,6 +14,7 @@ export interface MirrorReadsOptions extends Omit<BalanceOptions, 'components'> {
   readonly name: string;
   readonly components: ComponentSet;
   readonly locks: RangeLocks;
+  readonly log: ActivityLog;
   readonly drop: (component: Component, error: DeviceError) => void;
   readonly repaired: (component: Component, what: string) => void;
 }
@@ -130,29 +132,27 @@ export class MirrorReads implements ReadHost {
     else this.#repair(component, range, error).catch(() => drop(component, error));
   }
 
-  /** Writes good data over a range that could not be read. What can't be repaired is dropped. */
+  /**
+   * Writes good data over a range that could not be read. What can't be repaired is dropped. It is a write like any
+   * other: the extents are hot until it is flushed, for a loss of power may leave the range as bad as it was.
+   */
   async #repair(
     component: Component,
     { offsetBytes, lengthBytes }: ByteRange,
     why: DeviceError,
   ): Promise<void> {
     const request = { offsetBytes, lengthBytes, buffer: Buffer.alloc(lengthBytes), bufferAt: 0 };
-    const error = await this.#locked(request, async () => {
-      const readError = await this.#readElsewhere(component, request);
-      if (readError !== null || !component.takesWrites) return readError;
-      return new Promise<DeviceError | null>((resolve) =>
-        component.start({ ...request, op: 'write', answered: (_component, outcome) => resolve(outcome) }),
-      );
+    await this.#alone(request, async () => {
+      const error = (await this.#readElsewhere(component, request)) ?? (await rewrite(component, request));
+      if (error !== null) this.options.drop(component, why);
+      if (!component.takesWrites) component.missing.mark(request);
+      else if (error === null)
+        this.options.repaired(component, `${lengthBytes} bytes at ${offsetBytes}: ${why.message}`);
     });
-    if (error !== null) this.options.drop(component, why);
-    else this.options.repaired(component, `${lengthBytes} bytes at ${offsetBytes}: ${why.message}`);
   }
 
   /** A read by another component than `component`. What fails in it is not repaired in turn. */
-  #readElsewhere(
-    component: Component,
-    request: Pick<BlockIo, 'offsetBytes' | 'lengthBytes' | 'buffer' | 'bufferAt'>,
-  ): Promise<DeviceError | null> {
+  #readElsewhere(component: Component, request: Rewrite): Promise<DeviceError | null> {
     return new Promise((resolve) => {
       const host: ReadHost = {
         chooseOther: (read, failed) => this.chooseOther(read, [component, ...failed]),
@@ -168,15 +168,17 @@ export class MirrorReads implements ReadHost {
     });
   }
 
-  async #locked<Result>(range: ByteRange, run: () => Promise<Result>): Promise<Result> {
-    const { locks } = this.options;
+  /** With the range locked and in the activity log. Rejects if that can't be written. */
+  async #alone(range: ByteRange, run: () => Promise<void>): Promise<void> {
+    const { locks, log } = this.options;
     const { offsetBytes, lengthBytes } = range;
     const holder = await new Promise<RangeHolder>((resolve) => {
       const mine: RangeHolder = { offsetBytes, lengthBytes, granted: () => resolve(mine) };
       if (locks.acquire(mine)) resolve(mine);
     });
     try {
-      return await run();
+      await enterLog(log, range);
+      await run().finally(() => log.leave(range));
     } finally {
       locks.release(holder);
     }
@@ -187,4 +189,28 @@ export class MirrorReads implements ReadHost {
     assert(index >= 0, `${this.options.name}: a component of another mirror`);
     return index;
   }
+}
+
+function enterLog(log: ActivityLog, { offsetBytes, lengthBytes }: ByteRange): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const entered = (error: DeviceError | null): void => (error === null ? resolve() : reject(error));
+    if (log.enter({ offsetBytes, lengthBytes, entered })) resolve();
+  });
+}
+
+type Rewrite = Pick<BlockIo, 'offsetBytes' | 'lengthBytes' | 'buffer' | 'bufferAt'>;
+
+/** Null also if the component is not there any more, and has nothing left to be repaired. */
+function rewrite(component: Component, request: Rewrite): Promise<DeviceError | null> {
+  if (!component.takesWrites) return Promise.resolve(null);
+  return new Promise((resolve) =>
+    component.start({
+      ...request,
+      op: 'write',
+      answered: (_component, error) => {
+        if (error === null) component.unflushed.mark(request);
+        resolve(error);
+      },
+    }),
+  );
 }

@@ -25,6 +25,9 @@ export interface WriteHost {
    * took it, else the error for the caller.
    */
   settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null>;
+  /** A write has come; one that is a piece of a longer one, too. */
+  began(): void;
+  /** It is answered. */
   ended(): void;
 }
 
@@ -58,6 +61,7 @@ export class MirrorWrite implements RangeHolder, LogEntrant, ComponentIo {
   }
 
   start(): void {
+    this.host.began();
     if (this.host.locks.acquire(this)) this.granted();
   }
 

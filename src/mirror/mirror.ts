@@ -10,11 +10,13 @@ import { ComponentSet } from './component-set.js';
 import { Journal } from './journal.js';
 import { MirrorFlush } from './mirror-flush.js';
 import { MirrorReads } from './mirror-reads.js';
-import { type Failure, MirrorWrite } from './mirror-write.js';
+import { startChange } from './mirror-clear.js';
+import type { Failure, MirrorWrite } from './mirror-write.js';
 import { RangeLocks } from './range-locks.js';
 import type { MirrorSettings } from './meta-store.js';
 import type { Arrival, MirrorOptions, Reading } from './mirror-options.js';
 import type { ResyncProgress } from './resync.js';
+import { dropSilent } from './silence.js';
 import { Pace } from './sweep/pace.js';
 import { type ArrivalOutcome, Returns } from './returns.js';
 import { Verify, type VerifyOptions } from './verify.js';
@@ -60,15 +62,6 @@ export class Mirror implements BlockDevice {
     this.pace = new Pace(clock);
     this.#flush = new MirrorFlush(this);
     this.#returns = new Returns(this);
-    this.reads = new MirrorReads({
-      name: this.name,
-      ...this.#reading,
-      sectorSizeBytes: options.sectorSizeBytes,
-      components: this.#set,
-      locks: this.locks,
-      drop: (component, error) => void this.drop(component, error),
-      repaired: (component, what) => options.events.changed('repaired', component, what),
-    });
     this.journal = new Journal(
       {
         components: this.#set,
@@ -85,6 +78,16 @@ export class Mirror implements BlockDevice {
       extentsMax: options.extentsMax,
       commit: (extents) => this.journal.commitLog(extents),
       retire: () => this.journal.retire(),
+    });
+    this.reads = new MirrorReads({
+      name: this.name,
+      ...this.#reading,
+      sectorSizeBytes: options.sectorSizeBytes,
+      components: this.#set,
+      locks: this.locks,
+      log: this.log,
+      drop: (component, error) => void this.drop(component, error),
+      repaired: (component, what) => options.events.changed('repaired', component, what),
     });
     this.#arm();
   }
@@ -155,12 +158,16 @@ export class Mirror implements BlockDevice {
       return;
     }
     assert(isAligned(io, this.sectorSizeBytes), `${this.name}: ${io.op} is not aligned to sectors`);
-    this.#writes += 1;
-    this.#lastWriteMs = this.options.clock.nowMs();
-    new MirrorWrite(this, io).start();
+    startChange(this, io);
   }
 
   // What writes and flushes need. See WriteHost and FlushHost.
+
+  /** Of a caller's write, and of each of its pieces. */
+  began(): void {
+    this.#writes += 1;
+    this.#lastWriteMs = this.options.clock.nowMs();
+  }
 
   async settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null> {
     // If all failed, the last that is left is the one that callers read from first, so that what they read stays.
@@ -180,7 +187,6 @@ export class Mirror implements BlockDevice {
     );
   }
 
-  /** A caller's write is answered. */
   ended(): void {
     this.#writes -= 1;
     if (this.#writes === 0) for (const resolve of this.#whenQuiet.splice(0)) resolve();
@@ -306,15 +312,7 @@ export class Mirror implements BlockDevice {
   #arm(): void {
     this.#tick = this.options.clock.after(500, () => {
       this.#arm();
-      for (const component of this.targets) {
-        const { timeoutMs = this.options.timeoutMs } = component.identity;
-        if (component.oldestMs() < timeoutMs) continue;
-        const seconds = timeoutMs / 1000;
-        this.drop(
-          component,
-          new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', `${component.name} is silent for ${seconds} s`),
-        );
-      }
+      dropSilent(this);
       this.#settleDown();
     });
   }

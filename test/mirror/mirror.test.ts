@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { DeviceError } from '../../src/device/block-device.js';
+import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { NO_UUID } from '../../src/protocol/superblock.js';
 import { flush, readBytes, start, writeBytes } from '../support/device-requests.js';
 import { FIRST_GENERATION, type Rig, lost, makeRig } from '../support/mirror-rig.js';
@@ -310,6 +311,19 @@ describe('a mirror', () => {
     expect(rewritten).toEqual(['0+4096']);
     expect(rig.component(0).state).toBe('ACTIVE');
     expect(rig.events.at(-1)).toMatch(/^disk0 repaired/);
+  });
+
+  test('takes a rewritten range for written: hot until it is flushed, and copied if the component is lost before', async () => {
+    const rig = makeRig();
+    disk(rig, 0).fault.plan = (io) => {
+      if (io.op === 'write') expect(disk(rig, 0).store.durable.log).toEqual([2]);
+      return io.op === 'read' ? failing() : null;
+    };
+    await readBytes(rig.mirror, { offsetBytes: 8 * 1_048_576, lengthBytes: 4096 });
+    await rig.settle();
+    expect(rig.events.at(-1)).toMatch(/^disk0 repaired/);
+    rig.mirror.drop(rig.component(0), lost('disk0'));
+    expect(rig.component(0).missing.nextMarked(0)).toBe((8 * 1_048_576) / REGION_SIZE_BYTES);
   });
 
   test('gives a component up whose bad range can not be rewritten', async () => {

@@ -11,6 +11,7 @@ import type { ProviderOpener } from '../../src/mirror/provider.js';
 import { areaOffsetBytes } from '../../src/protocol/area-layout.js';
 import { decodeLabel, type GmirrorLabel } from '../../src/protocol/gmirror-label.js';
 import type { Superblock } from '../../src/protocol/superblock.js';
+import { FaultDevice, type Fault } from './fault-device.js';
 import { FakeClock } from './fake-clock.js';
 import { SeededRandom } from './seeded-random.js';
 import { until } from './until.js';
@@ -58,6 +59,8 @@ export class MemberWorld {
   readonly #power: Power = { requestsLeft: Infinity };
   readonly events: string[] = [];
   readonly gone = new Set<string>();
+  /** What goes wrong with the requests of a disk, where there is something. */
+  readonly plans = new Map<string, (io: BlockIo) => Fault | null>();
   #starts = 0;
 
   constructor(names: string, sizes: Readonly<Record<string, number>> = {}) {
@@ -91,7 +94,17 @@ export class MemberWorld {
     return medium.subarray(0, lengthBytes);
   }
 
-  async create(names: string, labels: { noAutoSync?: boolean; noFailSync?: boolean } = {}): Promise<this> {
+  /** Puts another world's disk in the place of one. */
+  exchange(name: string, other: MemberWorld): void {
+    const device = other.#devices.get(name);
+    if (device !== undefined) this.#devices.set(name, device);
+  }
+
+  async create(
+    names: string,
+    labels: { noAutoSync?: boolean; noFailSync?: boolean } = {},
+    firstId = 0x100,
+  ): Promise<this> {
     await createMirror({
       name: 'm',
       devices: Array.from(names).map((name) => this.device(name)),
@@ -99,7 +112,7 @@ export class MemberWorld {
       sliceBytes: 4096,
       noAutoSync: labels.noAutoSync ?? false,
       noFailSync: labels.noFailSync ?? false,
-      random: chanceFrom(0x100),
+      random: chanceFrom(firstId),
     });
     return this;
   }
@@ -111,8 +124,12 @@ export class MemberWorld {
       open: () =>
         this.gone.has(name)
           ? Promise.reject(new DeviceError('DEVICE_OPEN', 'ENXIO', `${name} is not there`))
-          : Promise.resolve({ device: this.device(name), area: null }),
+          : Promise.resolve({ device: this.#connect(name), area: null }),
     };
+  }
+
+  #connect(name: string): FaultDevice {
+    return new FaultDevice(this.device(name), (io) => this.plans.get(name)?.(io) ?? null);
   }
 
   async start(names: string, options: Partial<AssembleOptions> = {}): Promise<AssembledMirror> {
@@ -156,6 +173,11 @@ export class MemberWorld {
     for (const [name, device] of this.#devices) copy.#media.set(name, device.crash(random));
     copy.#plugIn();
     return copy;
+  }
+
+  /** As it is on the medium; throws if there is none. */
+  labelOnMedium(name: string): GmirrorLabel {
+    return decodeLabel(this.data(name, DISK_BYTES).subarray(-512));
   }
 
   async label(name: string): Promise<GmirrorLabel | null> {
