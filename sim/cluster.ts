@@ -5,6 +5,7 @@ import { SECTOR_BYTES, SimDisk, type Chunks } from './disk.js';
 import { DiskConduct } from './disk-handle.js';
 import { Host } from './host.js';
 import { Link } from './link.js';
+import { openSimRemote, type OpenSimRemote } from './remote.js';
 import type { World } from './world.js';
 
 export const MIRROR_NAME = 'sim';
@@ -80,6 +81,8 @@ export interface ClusterOptions {
 
 /** Hosts with a disk each, all of them components of one mirror, and a link between any two. */
 export class Cluster {
+  /** How a mirror reaches another host's disk. */
+  openRemote: OpenSimRemote = openSimRemote;
   readonly #links = new Map<string, Link>();
 
   private constructor(

@@ -14,7 +14,6 @@ import { type Cluster, MIRROR_NAME } from './cluster.js';
 import { DiskHandle } from './disk-handle.js';
 import type { Host } from './host.js';
 import { SimProcess } from './process.js';
-import { openSimRemote } from './remote.js';
 
 /** What the daemon is started with. */
 export interface MirrorSettings {
@@ -136,7 +135,7 @@ export class Daemon {
     const { cluster, settings } = this.options;
     const link = cluster.link(this.host, to);
     if (link === null) throw new Error('a remote at home');
-    return openSimRemote({
+    return cluster.openRemote({
       process: this.process,
       from: this.host,
       to,

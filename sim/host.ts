@@ -10,6 +10,16 @@ export interface Attachment {
   readonly wire: Wire;
 }
 
+/** A server that does without attach(). */
+export interface HostServices {
+  /** A process of the server has begun. */
+  begin(process: SimProcess): void;
+  /** Resolves when no client of the server can reach the disk any more. */
+  letGo(): Promise<void>;
+  /** The host's power is gone, or back. */
+  power(isOn: boolean): void;
+}
+
 /** A machine with one disk, a server that exports it, and room for the mirror. */
 export class Host {
   isOn = true;
@@ -18,6 +28,7 @@ export class Host {
   /** The mirror runs here, and has the disk to itself. */
   isTaken = false;
   #server: SimProcess;
+  #services: HostServices | null = null;
   readonly #attachments = new Set<Attachment>();
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -31,6 +42,11 @@ export class Host {
 
   get server(): SimProcess {
     return this.#server;
+  }
+
+  serve(services: HostServices): void {
+    this.#services = services;
+    services.begin(this.#server);
   }
 
   /** For the mirror that runs here: resolves when no client of the server can reach the disk any more. */
@@ -57,7 +73,7 @@ export class Host {
     this.#server.kill();
     for (const { wire } of this.#attachments) wire.reset();
     this.#attachments.clear();
-    if (this.isOn) this.#server = new SimProcess(this.world, `server at ${this.name}`);
+    if (this.isOn) this.#startServer();
   }
 
   powerOff(): void {
@@ -67,6 +83,7 @@ export class Host {
     this.drive.conduct.heal();
     this.drive.disk.losePower(this.drive.chance);
     this.lostPowerAt = this.world.nextOrder();
+    this.#services?.power(false);
   }
 
   /** Whoever was connected learns now that nobody knows of that. */
@@ -75,10 +92,17 @@ export class Host {
     this.isOn = true;
     for (const { wire } of this.#attachments) wire.reset();
     this.#attachments.clear();
+    this.#services?.power(true);
+    this.#startServer();
+  }
+
+  #startServer(): void {
     this.#server = new SimProcess(this.world, `server at ${this.name}`);
+    this.#services?.begin(this.#server);
   }
 
   async #endAttachments(): Promise<void> {
+    await this.#services?.letGo();
     const old = [...this.#attachments];
     await Promise.all(
       old.map(({ handle, wire }) => {

@@ -10,13 +10,23 @@ interface Message {
 /** Of a wire: the end that connected, and the one that was connected to. */
 export type Direction = 'out' | 'back';
 
+/** What a link carries. */
+export interface Carried {
+  /** The link is cut, or loses what this host sends. */
+  cut(fromHost: string | null): void;
+  /** What waited goes on. */
+  pump(): void;
+}
+
 /** The way between two hosts: slow, stalled in either direction, or cut. */
 export class Link {
   latencyMs = 0.5;
   isCut = false;
   /** By name of the host that sends. */
   readonly stalledFrom = new Set<string>();
-  readonly #wires = new Set<Wire>();
+  /** What these hosts send is lost, and nothing else. */
+  readonly #lossyFrom = new Set<string>();
+  readonly #wires = new Set<Carried>();
 
   constructor(
     readonly world: World,
@@ -30,10 +40,19 @@ export class Link {
     return wire;
   }
 
-  /** What is on its way is lost; the ends notice at some time, or when they wait for too long. */
-  cut(): void {
-    this.isCut = true;
-    for (const wire of this.#wires) wire.cut();
+  join(carried: Carried): void {
+    this.#wires.add(carried);
+  }
+
+  isLossy(fromHost: string): boolean {
+    return this.isCut || this.#lossyFrom.has(fromHost);
+  }
+
+  /** What is on its way is lost, or only what `fromHost` sends; the ends notice at some time, or when they wait for too long. */
+  cut(fromHost: string | null = null): void {
+    if (fromHost === null) this.isCut = true;
+    else this.#lossyFrom.add(fromHost);
+    for (const wire of this.#wires) wire.cut(fromHost);
   }
 
   stall(fromHost: string): void {
@@ -43,16 +62,17 @@ export class Link {
   heal(): void {
     this.isCut = false;
     this.stalledFrom.clear();
+    this.#lossyFrom.clear();
     for (const wire of this.#wires) wire.pump();
   }
 
-  forget(wire: Wire): void {
+  forget(wire: Carried): void {
     this.#wires.delete(wire);
   }
 }
 
 /** One connection: both directions keep their order, and end together, though not always at the same time. */
-export class Wire {
+export class Wire implements Carried {
   readonly #queues: Record<Direction, Message[]> = { out: [], back: [] };
   readonly #lastMs: Record<Direction, number> = { out: 0, back: 0 };
   readonly #isTimed: Record<Direction, boolean> = { out: false, back: false };

@@ -1,7 +1,7 @@
 /** Runs seeds of the simulator: npm run sim -- --help. */
 import { parseArgs } from 'node:util';
 import { minimise } from './minimise.js';
-import { planOf } from './plan.js';
+import { type WireKind, WIRES, planOf } from './plan.js';
 import { simulate } from './simulation.js';
 import { BrokenPromise } from './world.js';
 
@@ -11,6 +11,7 @@ const USAGE = `usage: npm run sim -- [options]
   --seconds N   go on for so long
   --hours N     go on for so long
   --trace       print everything that happens
+  --wire KIND   queue (the default) or sessions: how remote components are reached
   --minimise    leave out of a failing seed what it fails without, and print what is left
 `;
 const PROGRESS_MS = 10_000;
@@ -25,6 +26,7 @@ async function main(): Promise<void> {
       seconds: { type: 'string' },
       hours: { type: 'string' },
       trace: { type: 'boolean', default: false },
+      wire: { type: 'string' },
       minimise: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -68,13 +70,20 @@ interface Sum {
   requests: number;
 }
 
+function wireOf(text: string | undefined): WireKind | undefined {
+  if (text === undefined) return undefined;
+  const wire = WIRES.find((known) => known === text);
+  if (wire === undefined) throw new Error(`--wire ${text}: known are ${WIRES.join(', ')}`);
+  return wire;
+}
+
 /** False if it broke a promise. */
 async function runSeed(
   seed: number,
-  { trace, minimise: isMinimised }: { trace: boolean; minimise: boolean },
+  { trace, minimise: isMinimised, wire }: { trace: boolean; minimise: boolean; wire?: string | undefined },
   sum: Sum,
 ): Promise<boolean> {
-  const plan = planOf(seed);
+  const plan = planOf(seed, wireOf(wire));
   const { failure, counts, simulatedMs } = await simulate(plan, trace ? say : null);
   sum.runs += 1;
   sum.simulatedMs += simulatedMs;
@@ -85,7 +94,7 @@ async function runSeed(
   if (failure === null) return true;
   say(`seed ${seed}: ${failure.message}`);
   if (!(failure instanceof BrokenPromise)) say(failure.stack ?? '');
-  say(`  replay: npm run sim -- --seed ${seed} --trace`);
+  say(`  replay: npm run sim -- --seed ${seed} --wire ${plan.wire} --trace`);
   if (isMinimised) {
     const fewer = await minimise(plan);
     say(`  ${fewer.steps.length} of ${plan.steps.length} steps are enough:`);

@@ -28,7 +28,14 @@ export type Step =
   /** All do. */
   | { readonly kind: 'blackout'; readonly offMs: number; readonly restart: Restart }
   | { readonly kind: 'server'; readonly host: number }
-  | { readonly kind: 'cut'; readonly host: number; readonly other: number; readonly forMs: number }
+  | {
+      readonly kind: 'cut';
+      readonly host: number;
+      readonly other: number;
+      readonly forMs: number;
+      /** Only what `host` sends is lost. */
+      readonly isOneWay?: boolean;
+    }
   /** What `host` sends to `other` waits. */
   | { readonly kind: 'stall'; readonly host: number; readonly other: number; readonly forMs: number }
   | { readonly kind: 'hang'; readonly host: number; readonly forMs: number }
@@ -49,9 +56,17 @@ export interface PlannedStep {
   readonly step: Step;
 }
 
+/**
+ * How remote components are reached: over a queue of messages, or by the real client and the real server over simulated
+ * connections.
+ */
+export const WIRES = ['queue', 'sessions'] as const;
+export type WireKind = (typeof WIRES)[number];
+
 /** Everything that a run is made of besides the seed of the small chances: delays, torn writes, what a crash keeps. */
 export interface Plan {
   readonly seed: number;
+  readonly wire: WireKind;
   readonly componentCount: number;
   readonly diskSizeBytes: number;
   readonly settings: MirrorSettings;
@@ -66,8 +81,8 @@ const FAULTS: readonly FaultKind[] = [
   ...(['hang', 'slow', 'fail', 'bad', 'rebuild'] as const),
 ];
 
-/** The plan of a seed. */
-export function planOf(seed: number): Plan {
+/** The plan of a seed, for components that are reached in this way. */
+export function planOf(seed: number, wire: WireKind = 'queue'): Plan {
   const chance = new Chance(seed).fork('plan');
   const componentCount = chance.happens(0.3) ? 3 : 2;
   const dataMiB = chance.pick([12, 16, 24]);
@@ -85,7 +100,16 @@ export function planOf(seed: number): Plan {
     ...faultSteps(chance.fork('faults'), componentCount, mediaSectors),
   ];
   steps.sort((one, other) => one.atMs - other.atMs);
-  return { seed, componentCount, diskSizeBytes, settings, steps };
+  const oneWay = chance.fork('one way');
+  const ofWire = wire === 'queue' ? steps : steps.map((planned) => withOneWay(planned, oneWay));
+  return { seed, wire, componentCount, diskSizeBytes, settings, steps: ofWire };
+}
+
+/** Of the cuts some lose only what one side sends. */
+function withOneWay(planned: PlannedStep, chance: Chance): PlannedStep {
+  const { step } = planned;
+  if (step.kind !== 'cut') return planned;
+  return { ...planned, step: { ...step, isOneWay: chance.happens(0.4) } };
 }
 
 const RUN_MS = 60_000;

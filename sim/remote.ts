@@ -21,6 +21,8 @@ export interface RemoteOptions {
   readonly timeoutMs: number;
 }
 
+export type OpenSimRemote = (options: RemoteOptions) => Promise<OpenedProvider>;
+
 /** Connects to the server of another host. Rejects with DeviceError. */
 export async function openSimRemote(options: RemoteOptions): Promise<OpenedProvider> {
   const { process, from, to, link, timeoutMs } = options;

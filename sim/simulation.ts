@@ -3,6 +3,7 @@ import { Client } from './client.js';
 import { Cluster } from './cluster.js';
 import { coverageProblem, type Image } from './coverage.js';
 import { differingChunks } from './disk.js';
+import { serveSessions } from './links/sessions.js';
 import { Operator } from './operator.js';
 import type { Plan, Restart, Step } from './plan.js';
 import { Registers } from './registers.js';
@@ -103,6 +104,7 @@ class Simulation {
   static async make(plan: Plan, world: World): Promise<Simulation> {
     const chance = new Chance(plan.seed);
     const cluster = await Cluster.make(world, chance.fork('cluster'), plan);
+    if (plan.wire === 'sessions') serveSessions(cluster, chance.fork('sessions'));
     return new Simulation(plan, world, cluster, chance);
   }
 
@@ -175,7 +177,7 @@ class Simulation {
       const link = cluster.link(host, cluster.host(step.other));
       if (link === null) return;
       this.#counts.cuts += 1;
-      if (step.kind === 'cut') link.cut();
+      if (step.kind === 'cut') link.cut(step.isOneWay === true ? host.name : null);
       else link.stall(host.name);
       world.after(step.forMs, () => link.heal());
     } else if (step.kind === 'hang') conduct.hungUntilMs = world.nowMs + step.forMs;

@@ -8,7 +8,7 @@ import { asConnectError } from './errors.js';
 import { HalfSocket, type HalfTarget } from './half-socket.js';
 import { shakeHands, type ServerTerms, type Shaken } from './handshake.js';
 import { CLOSE_LINGER_MS, HANDSHAKE_BUFFER_BYTES, RECEIVE_BUFFER_BYTES } from './limits.js';
-import type { ClientTls } from './options.js';
+import type { ClientTls, ConnectTcp } from './options.js';
 
 export interface ConnectParameters {
   readonly name: string;
@@ -18,6 +18,7 @@ export interface ConnectParameters {
   readonly token: number;
   readonly hello: CapabilityPacket | null;
   readonly tls: ClientTls | undefined;
+  readonly connectTcp: ConnectTcp;
   readonly timeoutMs: number;
   readonly clock: Clock;
 }
@@ -156,7 +157,7 @@ class SocketList {
 }
 
 async function bothHalves(parameters: ConnectParameters, sockets: SocketList): Promise<Connection> {
-  const { name, uri, access, token, hello, clock } = parameters;
+  const { name, uri, access, token, hello, clock, connectTcp: connect } = parameters;
   const tls = uri.isTls ? { ...parameters.tls, identity: parameters.tls?.servername ?? uri.host } : null;
   const open = async (target: HalfTarget, half: Half): Promise<[HalfSocket, Shaken]> => {
     const socket = sockets.open(target, half === 'send' ? RECEIVE_BUFFER_BYTES : HANDSHAKE_BUFFER_BYTES);
@@ -165,9 +166,9 @@ async function bothHalves(parameters: ConnectParameters, sockets: SocketList): P
       await shakeHands(socket, { name, initial: { path: uri.path, access, half, token }, hello }),
     ];
   };
-  const [send, first] = await open({ host: uri.host, port: uri.port, tls }, 'send');
+  const [send, first] = await open({ connect, host: uri.host, port: uri.port, tls }, 'send');
   // A name may stand for several hosts; both halves must reach the same.
-  const [receive, second] = await open({ host: send.address, port: uri.port, tls }, 'receive');
+  const [receive, second] = await open({ connect, host: send.address, port: uri.port, tls }, 'receive');
   checkSame(first.terms, second.terms);
   return new Connection(send, receive, [first, second], clock);
 }

@@ -1,3 +1,4 @@
+import { connect as systemConnect } from 'node:net';
 import { systemClock, type Clock } from '../device/clock.js';
 import { systemRandom, type RandomSource } from '../device/random.js';
 import { Features, ID_SIZE_BYTES, type CapabilityPacket } from '../protocol/capabilities.js';
@@ -75,7 +76,7 @@ export class Dialer {
   }
 
   #parameters(): ConnectParameters {
-    const { uri, access, tls, connectTimeoutMs = 10_000 } = this.options;
+    const { uri, access, tls, connectTimeoutMs = 10_000, connectTcp = systemConnect } = this.options;
     return {
       name: this.name,
       uri,
@@ -83,6 +84,7 @@ export class Dialer {
       token: this.random.nextU32(),
       hello: this.#hello,
       tls,
+      connectTcp,
       timeoutMs: connectTimeoutMs,
       clock: this.clock,
     };

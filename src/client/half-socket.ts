@@ -1,10 +1,11 @@
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import type { ClientTls } from './options.js';
+import type { ClientTls, ConnectTcp } from './options.js';
 import { TCP_KEEP_ALIVE_MS } from './limits.js';
 
 /** Where one of the two connections leads. */
 export interface HalfTarget {
+  readonly connect: ConnectTcp;
   /** Name or address; a name is resolved at each connect. */
   readonly host: string;
   readonly port: number;
@@ -38,7 +39,7 @@ export class HalfSocket {
   constructor(target: HalfTarget, receiveBufferBytes: number) {
     this.isTls = target.tls !== null;
     this.#tcp =
-      target.tls === null ? this.#plain(target, receiveBufferBytes) : connectTcp(tcpOptions(target));
+      target.tls === null ? this.#plain(target, receiveBufferBytes) : target.connect(tcpOptions(target));
     this.#stream = target.tls === null ? this.#tcp : this.#secured(this.#tcp, target.tls);
     this.opened = new Promise((resolve, reject) => {
       this.#stream.once(this.isTls ? 'secureConnect' : 'connect', resolve);
@@ -101,7 +102,7 @@ export class HalfSocket {
       this.sink.bytes(buffer, length);
       return true;
     };
-    return connectTcp({ ...tcpOptions(target), onread: { buffer, callback } });
+    return target.connect({ ...tcpOptions(target), onread: { buffer, callback } });
   }
 
   #secured(tcp: Socket, tls: ClientTls & { readonly identity: string }): Socket {

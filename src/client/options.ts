@@ -1,8 +1,12 @@
+import type { Socket, TcpSocketConnectOpts } from 'node:net';
 import type { Clock } from '../device/clock.js';
 import type { DeviceError } from '../device/block-device.js';
 import type { RandomSource } from '../device/random.js';
 import type { AccessMode } from '../protocol/handshake.js';
 import type { GgateUri } from '../protocol/uri.js';
+
+/** Begins a TCP connection: connect() of node:net, or what stands for it in a simulation. */
+export type ConnectTcp = (options: TcpSocketConnectOpts) => Socket;
 
 /** PEM, as in node:tls. The server's certificate is always verified; without `ca` against the system's authorities. */
 export interface ClientTls {
@@ -77,5 +81,7 @@ export interface RemoteOptions {
   readonly flushProbe?: 'never' | 'once';
   readonly clock?: Clock;
   readonly random?: RandomSource;
+  /** connect() of node:net if not given. */
+  readonly connectTcp?: ConnectTcp;
   readonly events?: RemoteEvents;
 }

@@ -1,3 +1,4 @@
+import { connect as systemConnect } from 'node:net';
 import { DeviceError } from '../device/block-device.js';
 import { systemClock, type Timer } from '../device/clock.js';
 import { systemRandom } from '../device/random.js';
@@ -23,7 +24,7 @@ export async function probeAccess(options: ProbeOptions, access: AccessMode): Pr
   const name = formatGgateUri(uri);
   const identity = tls?.servername ?? uri.host;
   const socket = new HalfSocket(
-    { host: uri.host, port: uri.port, tls: uri.isTls ? { ...tls, identity } : null },
+    { connect: systemConnect, host: uri.host, port: uri.port, tls: uri.isTls ? { ...tls, identity } : null },
     HANDSHAKE_BUFFER_BYTES,
   );
   const hello = {

@@ -20,6 +20,8 @@ export interface DeviceSessionsOptions {
   readonly pid: number;
   /** TAKEOVER_SILENT_MS, but for tests. */
   readonly takeoverSilentMs?: number;
+  /** See DeviceSessionOptions. */
+  readonly afterTurn?: (run: () => void) => void;
   /** See SupervisorOptions. */
   readonly obstacleTo?: (request: AttachRequest) => ErrnoName | null;
 }

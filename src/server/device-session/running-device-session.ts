@@ -13,6 +13,8 @@ export interface RunningDeviceSessionOptions {
   readonly device: BlockDevice;
   /** See DeviceSessionOptions. */
   readonly deviceTimeoutMs: number;
+  /** See DeviceSessionOptions. */
+  readonly afterTurn?: (run: () => void) => void;
   readonly slabs: SlabPool;
   readonly clock: Clock;
   readonly log: ServerLog;
@@ -44,12 +46,13 @@ export class RunningDeviceSession implements SupervisedSession {
     readonly identity: string,
     private readonly options: RunningDeviceSessionOptions,
   ) {
-    const { device, deviceTimeoutMs, slabs, clock, log } = options;
+    const { device, deviceTimeoutMs, afterTurn, slabs, clock, log } = options;
     const { receive, send, features, keepAliveMs } = halves;
     this.request = halves.request;
     this.#startedAtMs = clock.nowMs();
     this.#session = new DeviceSession({
       ...{ receive, send, device, features, keepAliveMs, deviceTimeoutMs, slabs, clock },
+      ...(afterTurn !== undefined && { afterTurn }),
       access: halves.request.access,
       events: this.#events(),
     });

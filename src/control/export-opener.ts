@@ -1,0 +1,61 @@
+import { openRemote, type RemoteDevice } from '../client/remote-device.js';
+import type { RemoteOptions, ClientTls } from '../client/options.js';
+import { DeviceError } from '../device/block-device.js';
+import type { Clock } from '../device/clock.js';
+import type { OpenedProvider } from '../mirror/assemble.js';
+import type { GgateUri } from '../protocol/uri.js';
+
+export interface ExportOptions extends Pick<RemoteOptions, 'random' | 'connectTcp'> {
+  /** How long a provider may be silent, and how long opening it may take. */
+  readonly timeoutMs: number;
+  readonly tls: ClientTls;
+  readonly clock: Clock;
+}
+
+/**
+ * Opens a component of a mirror that a ggate server has. A lost connection fails what waits for it: the mirror goes on
+ * without it, and opens it again itself. Rejects with DeviceError. `name` is for messages.
+ */
+export async function openExport(
+  name: string,
+  uri: GgateUri,
+  options: ExportOptions,
+): Promise<OpenedProvider> {
+  const { timeoutMs, ...rest } = options;
+  const opening = openRemote({
+    uri,
+    access: 'rw',
+    ...rest,
+    requestTimeoutMs: timeoutMs,
+    connectTimeoutMs: timeoutMs,
+    onConnectionLost: 'fail',
+    flushProbe: 'once',
+  });
+  const device = await inTime(opening, name, options);
+  return { device, area: null, abandon: () => device.abandon() };
+}
+
+/** Looking up a name has no bound of its own, nor does what is asked after the handshake. */
+function inTime(opening: Promise<RemoteDevice>, name: string, options: ExportOptions): Promise<RemoteDevice> {
+  const { timeoutMs, clock } = options;
+  return new Promise((resolveOpened, reject) => {
+    let isLate = false;
+    // The handshake's own time-out has the better message.
+    const timer = clock.after(timeoutMs + 500, () => {
+      isLate = true;
+      const message = `${name} can't be opened within ${timeoutMs / 1000} s; check the server and the network`;
+      reject(new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', message));
+    });
+    opening.then(
+      (device) => {
+        timer.cancel();
+        if (isLate) device.abandon();
+        else resolveOpened(device);
+      },
+      (error: unknown) => {
+        timer.cancel();
+        reject(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  });
+}
