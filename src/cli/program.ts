@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { attachCommand, detachCommand } from './commands/attach.js';
 import { benchCommand } from './commands/bench.js';
 import { clearCommand } from './commands/clear.js';
+import { configureCommand } from './commands/configure.js';
 import { copyCommand } from './commands/copy.js';
 import { demoCommand } from './commands/demo.js';
 import { dumpCommand } from './commands/dump.js';
@@ -38,6 +39,7 @@ export function createProgram(): Command {
     startCommand(),
     statusCommand(),
     listCommand(),
+    configureCommand(),
     rebuildCommand(),
     verifyCommand(),
     insertCommand(),

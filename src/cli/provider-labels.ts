@@ -65,6 +65,9 @@ export const COMPONENT_HELP =
   'ggate://host[:port]/path (ggates:// for TLS), an image file or a disk; ' +
   'PROVIDER,area=FILE for one whose private area is in a file';
 
+/** What one says that runs a mirror. */
+export const RUNNING_COMPONENT_HELP = `${COMPONENT_HELP}; PROVIDER,priority=NUMBER for one that reads prefer the higher it is; PROVIDER,timeout=SECONDS for one that is dropped when it is silent for so long`;
+
 /** gmirror's users leave out `/dev/`; so may ours, where nothing else is meant. */
 export function pathOf(provider: string): string {
   if (isGgateUri(provider) || provider.includes('/') || existsSync(provider)) return provider;

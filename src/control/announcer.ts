@@ -23,6 +23,11 @@ const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
   rebuilding: say('info', 'rebuilding', (provider) => `rebuilding ${provider}.`),
   rebuilt: say('info', 'rebuilt', (provider) => `rebuilding ${provider} finished.`),
   repaired: say('warn', 'repaired', (provider) => `${provider}: a bad range was rewritten.`),
+  inserted: say('info', 'inserted', (provider) => `${provider} inserted.`),
+  removed: say('info', 'removed', (provider) => `${provider} removed.`),
+  forgotten: say('info', 'forgotten', (provider) => `${provider} forgotten.`),
+  deactivated: say('info', 'deactivated', (provider) => `${provider} deactivated.`),
+  activated: say('info', 'activated', (provider) => `${provider} activated.`),
   'split brain': say(
     'error',
     'split-brain',

@@ -16,6 +16,11 @@ export const HOOK_EVENTS = {
   rebuilt: 'a component is up to date',
   repaired: 'a range that a component could not read was rewritten from another one',
   'split-brain': 'components were written without one another; neither side is touched',
+  inserted: 'a provider has become a component; everything is copied to it',
+  removed: 'a component was taken out for good',
+  forgotten: 'a component that was not there was taken out for good',
+  deactivated: 'a component was put out of use',
+  activated: 'a component that was out of use is wanted again',
   foreign: 'where a component was expected there is one of another mirror',
 } as const;
 export type HookEvent = keyof typeof HOOK_EVENTS;

@@ -43,6 +43,10 @@ export interface ComponentStatus {
   /** As it was when it was opened last; null if it never was. */
   readonly provider: ProviderSize | null;
   readonly priority: number;
+  /** In gmirror's words and order: DIRTY, HARDCODED, INACTIVE, SYNCHRONIZING. */
+  readonly flags: readonly string[];
+  /** Somebody has deactivated it, and it stays out until it is activated. */
+  readonly isInactive: boolean;
   readonly isLocal: boolean;
   /** False for one that is not connected. */
   readonly canFlush: boolean;
@@ -71,6 +75,8 @@ export interface MirrorStatus {
   readonly balance: BalanceAlgorithm;
   readonly sliceBytes: number;
   readonly isAutosync: boolean;
+  /** In gmirror's words: NOFAILSYNC, NOAUTOSYNC. */
+  readonly flags: readonly string[];
   /** Written to since labels were last made clean. */
   readonly isDirty: boolean;
   readonly uuid: string;
@@ -111,9 +117,10 @@ export function statusOf(mirror: Mirror, around: Surroundings): MirrorStatus {
     pid: around.pid,
     mediaSizeBytes: mirror.mediaSizeBytes,
     sectorSizeBytes: mirror.sectorSizeBytes,
-    balance: mirror.reading.algorithm,
-    sliceBytes: mirror.reading.sliceBytes,
+    balance: mirror.conduct.algorithm,
+    sliceBytes: mirror.conduct.sliceBytes,
     isAutosync: mirror.isAutosync,
+    flags: chosen({ NOFAILSYNC: mirror.settings?.noFailSync, NOAUTOSYNC: !mirror.isAutosync }),
     isDirty: mirror.log.size > 0,
     uuid: mirror.options.uuid,
     generation: current,
@@ -142,6 +149,8 @@ function componentStatus(
     state,
     provider: providers.get(identity.name) ?? null,
     priority: identity.priority,
+    flags: flagsOf(mirror, component),
+    isInactive: component.isInactive,
     isLocal: identity.isLocal,
     canFlush: component.can.flush,
     resync: resyncStatus(mirror, component),
@@ -152,6 +161,19 @@ function componentStatus(
     why: component.trouble,
   };
 }
+
+function flagsOf(mirror: Mirror, { state, isInactive, settings }: Component): string[] {
+  const isDirty = mirror.log.size > 0 && mirror.settings?.noFailSync !== true;
+  return chosen({
+    DIRTY: isDirty && state === 'ACTIVE',
+    HARDCODED: (settings.hardcodedProvider ?? '') !== '',
+    INACTIVE: isInactive,
+    SYNCHRONIZING: state === 'SYNCHRONIZING',
+  });
+}
+
+const chosen = (flags: Readonly<Record<string, boolean | undefined>>): string[] =>
+  Object.keys(flags).filter((name) => flags[name] === true);
 
 function resyncStatus(mirror: Mirror, component: Component): ResyncStatus | null {
   if (component.state !== 'SYNCHRONIZING') return null;

@@ -1,4 +1,4 @@
-import { open, unlink } from 'node:fs/promises';
+import { lstat, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, openError } from '../device/device-errors.js';
 import { createImage, openFile, type FileDevice } from '../device/file-device.js';
@@ -64,6 +64,17 @@ export async function removeAreaFile(path: string): Promise<void> {
   } finally {
     await device.close();
   }
+}
+
+/** Removes the file of an area that has been erased and closed; a disk in its place is only empty then. Throws DeviceError. */
+export async function removeErasedArea(path: string): Promise<void> {
+  try {
+    if (!(await lstat(path)).isFile()) return;
+    await unlink(path);
+  } catch (cause) {
+    throw openError(`area file ${path}`, errnoOf(cause), "is empty now, but can't be removed", cause);
+  }
+  await syncFolder(path);
 }
 
 /** The file alone, whatever it holds. Throws DeviceError: DEVICE_OPEN, DEVICE_REFUSED if somebody else has it open. */

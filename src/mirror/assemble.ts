@@ -1,7 +1,7 @@
 import { assert } from '../protocol/errors.js';
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { compareFreshness } from '../protocol/gmirror-checks.js';
-import { displayText } from '../protocol/gmirror-label.js';
+import { displayText, type DecodedLabel } from '../protocol/gmirror-label.js';
 import { HISTORY_COUNT, NO_UUID } from '../protocol/superblock.js';
 import { Assembly } from './assembly.js';
 import { makeAreas } from './adopt.js';
@@ -47,7 +47,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
     return {
       mirror,
       members: new Membership(mirror, assembly),
-      reopen: (component) => assembly.reopen(component),
+      reopen: (component) => assembly.reopen(component, (label) => learn(mirror, component, label)),
       close: () => mirror.close(),
     };
   } catch (error) {
@@ -227,6 +227,13 @@ async function launch(
       isTouched: false,
     });
   }
+}
+
+/** Of a component that was not there at the start, whose label nobody has read yet. */
+function learn(mirror: Mirror, component: Component, { priority, hardcodedProvider }: DecodedLabel): void {
+  if (component.settings.hardcodedProvider !== undefined) return;
+  component.settings = { ...component.settings, hardcodedProvider };
+  if (component.identity.isPriorityGuessed === true) mirror.setPriority(component, priority);
 }
 
 function componentIn(mirror: Mirror, slot: number): Component {

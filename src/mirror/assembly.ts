@@ -31,6 +31,8 @@ export interface ClaimedProvider {
   readonly name: string;
   readonly isLocal: boolean;
   readonly priority: number;
+  /** See ComponentIdentity. */
+  readonly isPriorityGuessed?: boolean;
   readonly timeoutMs?: number;
 }
 
@@ -81,9 +83,13 @@ export class Assembly {
     }
     if (opener === undefined) return { name: `component ${slot}`, isLocal: false, priority: 0 };
     const found = this.providers.find((provider) => provider.name === opener.name);
-    const stored = found?.state === 'ok' ? found.facts.priority : 0;
+    const stored = found?.state === 'ok' ? found.facts.priority : undefined;
     const { name, isLocal, priority = stored, timeoutMs } = opener;
-    return { name, isLocal, priority, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+    return {
+      ...{ name, isLocal, priority: priority ?? 0 },
+      ...(priority === undefined ? { isPriorityGuessed: true } : {}),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+    };
   }
 
   /** A component has come to a free slot. */
@@ -97,16 +103,18 @@ export class Assembly {
     this.#media.delete(slot);
   }
 
-  async reopen(component: Component): Promise<Arrival> {
-    const { media, superblock, touch } = await this.#open(component);
+  /** `found` hears what its label says, if it is that component. */
+  async reopen(component: Component, found: (label: DecodedLabel) => void): Promise<Arrival> {
+    const { media, superblock, label, touch } = await this.#open(component);
+    if (superblock.componentUuid === component.identity.uuid) found(label);
     return { media, superblock, isTouched: touch !== null };
   }
 
-  /** Wipes label and private area of one that is not connected. Rejects as reopen(), and if it is another one now. */
+  /** Wipes label and private area of one that is not connected, and removes its area file. Rejects as reopen(), and if it is another one now. */
   async erase(component: Component): Promise<void> {
     // It may have been lost just now.
     await this.#media.get(component.identity.slot)?.close();
-    const { media, store, superblock } = await this.#open(component);
+    const { media, store, superblock, removeArea } = await this.#open(component);
     try {
       if (superblock.componentUuid !== component.identity.uuid) {
         throw new AssembleError('ASSEMBLE_FOREIGN', `${component.name} holds another component now`);
@@ -115,6 +123,7 @@ export class Assembly {
     } finally {
       await media.close();
     }
+    await removeArea?.();
   }
 
   async #open(component: Component): Promise<Extract<OpenedComponent, { state: 'ok' }>> {

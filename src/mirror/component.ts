@@ -33,6 +33,8 @@ export interface ComponentIdentity {
   readonly name: string;
   /** 0 to 255, higher is preferred. */
   readonly priority: number;
+  /** Nobody has said it, and its label was not there to be read. */
+  readonly isPriorityGuessed?: boolean;
   readonly isLocal: boolean;
   /** It is dropped when it leaves a request unanswered for this long; left out: what holds for the whole mirror. */
   readonly timeoutMs?: number;

@@ -25,6 +25,10 @@ export interface NewMirror {
   readonly sliceBytes: number;
   readonly noAutoSync: boolean;
   readonly noFailSync: boolean;
+  /** By device: its priority; null, or left out, for its place among them, as the kernel's label has it. */
+  readonly priorities?: readonly (number | null)[];
+  /** By device: the only name under which the kernel takes it; empty, or left out, for any. */
+  readonly hardcodedProviders?: readonly string[];
   readonly random: RandomSource;
   /** A component is finished and on stable storage, where it can flush. */
   readonly stored?: (device: BlockDevice) => void;
@@ -150,14 +154,14 @@ function planOf(mirror: NewMirror, geometry: MirrorGeometry, mustCopy: boolean):
       did: labelIdOf(uuidOf(slot)),
       all: devices.length,
       ...ids(slot),
-      priority: slot,
+      priority: mirror.priorities?.[slot] ?? slot,
       sliceBytes: mirror.sliceBytes,
       balance: balanceNumber(mirror.balance === 'prefer-local' ? 'prefer' : mirror.balance),
       ...geometry,
       syncOffsetBytes: 0,
       mirrorFlags: { noAutoSync: mirror.noAutoSync, noFailSync: mirror.noFailSync, otherBits: [] },
       diskFlags: NO_DISK_FLAGS,
-      hardcodedProvider: '',
+      hardcodedProvider: mirror.hardcodedProviders?.[slot] ?? '',
       providerSizeBytes: deviceOf(slot).mediaSizeBytes,
     }),
   };

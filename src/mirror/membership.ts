@@ -148,6 +148,7 @@ export class Membership {
         component.isInactive = true;
         throw error;
       }
+      this.mirror.options.events.changed('activated', component, null);
     });
   }
 

@@ -22,6 +22,12 @@ export interface MirrorEvents {
 /** How reads are answered. */
 export type Reading = Pick<BalanceOptions, 'algorithm' | 'sliceBytes'>;
 
+/** How the mirror works now: as its settings say, unless it was started otherwise. */
+export interface Conduct extends Reading {
+  /** Whether who comes back is resynced by itself, if the settings have nothing against it. */
+  readonly isAutosync: boolean;
+}
+
 export interface MirrorOptions {
   readonly name: string;
   readonly uuid: Uuid;

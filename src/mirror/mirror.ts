@@ -14,7 +14,7 @@ import { startChange } from './mirror-clear.js';
 import type { Failure, MirrorWrite } from './mirror-write.js';
 import { RangeLocks } from './range-locks.js';
 import type { MirrorSettings } from './meta-store.js';
-import type { Arrival, MirrorOptions, Reading } from './mirror-options.js';
+import type { Arrival, Conduct, MirrorOptions } from './mirror-options.js';
 import type { ResyncProgress } from './resync.js';
 import { dropSilent } from './silence.js';
 import { Pace } from './sweep/pace.js';
@@ -45,16 +45,16 @@ export class Mirror implements BlockDevice {
   #isClosed = false;
   #verify: Verify | null = null;
   #settings: MirrorSettings | null;
-  #reading: Reading;
+  #conduct: Conduct;
   #whenQuiet: (() => void)[] = [];
 
   constructor(readonly options: MirrorOptions) {
-    const { mediaSizeBytes, clock, random } = options;
+    const { mediaSizeBytes, clock, random, balance: algorithm, sliceBytes, isAutosync } = options;
     this.name = `mirror/${options.name}`;
     this.mediaSizeBytes = mediaSizeBytes;
     this.sectorSizeBytes = options.sectorSizeBytes;
     this.#settings = options.settings ?? null;
-    this.#reading = { algorithm: options.balance, sliceBytes: options.sliceBytes };
+    this.#conduct = { algorithm, sliceBytes, isAutosync };
     this.#set = new ComponentSet(
       options.components.map((identity) => new Component(identity, mediaSizeBytes, clock)),
       () => this.#membersChanged(),
@@ -81,7 +81,7 @@ export class Mirror implements BlockDevice {
     });
     this.reads = new MirrorReads({
       name: this.name,
-      ...this.#reading,
+      ...this.#conduct,
       sectorSizeBytes: options.sectorSizeBytes,
       components: this.#set,
       locks: this.locks,
@@ -127,14 +127,14 @@ export class Mirror implements BlockDevice {
     return this.#settings;
   }
 
-  /** How reads are answered now: as the settings say, unless it was started otherwise. */
-  get reading(): Reading {
-    return this.#reading;
+  /** Other than the settings say, if it was started so. */
+  get conduct(): Conduct {
+    return this.#conduct;
   }
 
   /** Whether who comes back is resynced by itself. */
   get isAutosync(): boolean {
-    return this.options.isAutosync && this.#settings?.noAutoSync !== true;
+    return this.#conduct.isAutosync && this.#settings?.noAutoSync !== true;
   }
 
   get mustWait(): boolean {
@@ -252,15 +252,15 @@ export class Mirror implements BlockDevice {
   }
 
   /** In memory; the journal's writeAll() makes it last. */
-  configure(settings: MirrorSettings, reading: Reading): void {
+  configure(settings: MirrorSettings, conduct: Conduct): void {
     this.#settings = settings;
-    this.#reading = reading;
+    this.#conduct = conduct;
     this.#membersChanged();
   }
 
   /** As configure(). */
   setPriority(component: Component, priority: number): void {
-    component.identity = { ...component.identity, priority };
+    component.identity = { ...component.identity, priority, isPriorityGuessed: false };
     component.settings = { ...component.settings, priority };
     this.#set.prioritiesChanged();
   }
@@ -272,7 +272,7 @@ export class Mirror implements BlockDevice {
 
   #membersChanged(): void {
     this.#set.statesChanged();
-    this.reads.reset(this.#reading);
+    this.reads.reset(this.#conduct);
   }
 
   /** A component has come, or come back. Resolves when it is ACTIVE, or its resync has begun, or it was refused. */

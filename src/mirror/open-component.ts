@@ -24,6 +24,8 @@ export type OpenedComponent =
       readonly label: DecodedLabel;
       readonly superblock: Superblock;
       readonly touch: Touch;
+      /** See OpenedProvider. */
+      readonly removeArea?: () => Promise<void>;
     }
   | BareComponent
   /** It is no component of ours, or can't be believed to be one. `why` is a clause whose subject is the provider. */
@@ -143,7 +145,9 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
       return handle.isClosed;
     },
   };
-  return { state: 'ok', media, store, label, superblock, touch };
+  const { removeArea } = opened;
+  const rest = removeArea === undefined ? {} : { removeArea };
+  return { state: 'ok', media, store, label, superblock, touch, ...rest };
 }
 
 function foreignReason(label: DecodedLabel, superblock: Superblock, hasAreaFile: boolean): string | null {

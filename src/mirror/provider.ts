@@ -11,6 +11,8 @@ export interface OpenedProvider {
   readonly abandon?: () => void;
   /** For an area in a file that is not there yet; `area` is null then. */
   readonly newArea?: { readonly name: string; make(superblock: NewSuperblock): Promise<void> };
+  /** Removes the file of `area`, which holds nothing any more and is closed. Rejects with DeviceError. */
+  readonly removeArea?: () => Promise<void>;
   /** Of an image file: when it was written; left out for everything else. */
   readonly image?: ImageTime;
 }

@@ -254,7 +254,8 @@ export class RunningSession implements SupervisedSession {
       export: path,
       mode: access,
       extensions: hello !== null,
-      pid: this.pid,
+      // A daemon's own lines say `pid` of the daemon.
+      sessionPid: this.pid,
     };
     return peer.certificateName === null ? fields : { ...fields, certificate: peer.certificateName };
   }

@@ -137,7 +137,7 @@ export class SessionSupervisor<Session extends SupervisedSession> implements Ses
     const claim = await this.#claim(writer, request);
     if (claim === 'busy') return 'EBUSY';
     if (claim === 'free') return null;
-    const fields = { peer: request.peer.address, export: request.path, pid: writer.pid };
+    const fields = { peer: request.peer.address, export: request.path, sessionPid: writer.pid };
     this.options.log.warn(fields, 'the same client attaches again: its old session is ended');
     // The new session's first request must find every write of the old one done or dropped, so wait for the process.
     await writer.stop(TAKEOVER_STOP_MS);

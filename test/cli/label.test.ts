@@ -74,6 +74,15 @@ describe('ggmirror label', () => {
     expect(readFileSync(used).subarray(0, 9).toString()).toBe('something');
   });
 
+  test('-h is for disks that a kernel has a name for, and a priority is that of the component', async () => {
+    const path = image('a.img');
+    const refused = await runCli(['label', '-h', 'm', path]);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain('no name of at most 15 bytes that a kernel would know it by');
+    expect(await runCli(['label', 'm', `${path},priority=9`])).toMatchObject({ code: 0, stderr: '' });
+    expect(labelIn(path)).toMatchObject({ priority: 9, hardcodedProvider: '' });
+  });
+
   test.each([
     ['a name that is too long', ['label', 'sixteencharacter', 'x.img'], 2, 'is longer than 15 bytes'],
     ['a name with a slash', ['label', 'a/b', 'x.img'], 2, 'has blanks, slashes or unprintable characters'],

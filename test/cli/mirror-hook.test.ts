@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createImage } from '../../src/device/file-device.js';
 import { HOOK_EVENTS } from '../../src/control/hooks.js';
 import { MirrorWorld } from '../support/mirror-world.js';
 import { familyOf } from '../support/processes.js';
@@ -47,6 +48,26 @@ describe("a mirror's hook", () => {
     expect(events().map((line) => line.split('|')[1])).toEqual([
       ...['started', 'disconnected', 'degraded', 'stale', 'rebuilding', 'rebuilt', 'complete', 'stopped'],
     ]);
+  });
+
+  test('hears of components that come, rest and go', async () => {
+    writeHook();
+    const third = world.scratch.path('third.img');
+    await createImage(third, 32 * 1_048_576);
+    await world.startMirror('--hook', hook);
+    await world.untilState('COMPLETE');
+    await world.succeed('insert', world.name, third);
+    await world.untilState('COMPLETE');
+    await world.succeed('deactivate', world.name, third);
+    await world.succeed('activate', world.name, third);
+    await world.untilState('COMPLETE');
+    await world.succeed('remove', world.name, third);
+    await untilHeard(`3|removed|data|${third}|COMPLETE`);
+    const members = ['inserted', 'deactivated', 'activated', 'removed'];
+    const heardOfMembers = events()
+      .map((line) => line.split('|')[1] ?? '')
+      .filter((one) => members.includes(one));
+    expect(heardOfMembers).toEqual(members);
   });
 
   test('hears at the start that the mirror is degraded', async () => {

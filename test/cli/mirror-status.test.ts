@@ -14,6 +14,8 @@ const component = (name: string, rest: Partial<ComponentStatus> = {}): Component
   state: 'ACTIVE',
   provider: { mediaSizeBytes: MIB, sectorSizeBytes: 512 },
   priority: 0,
+  flags: [],
+  isInactive: false,
   isLocal: true,
   canFlush: true,
   resync: null,
@@ -42,6 +44,7 @@ const mirror = (
   balance: 'load',
   sliceBytes: 4096,
   isAutosync: true,
+  flags: [],
   isDirty: false,
   uuid: 'a'.repeat(32),
   generation: '1'.repeat(32),
@@ -58,6 +61,7 @@ const mirror = (
 
 const copying = component('da1', {
   state: 'SYNCHRONIZING',
+  flags: ['SYNCHRONIZING'],
   markedBytes: 3 * MIB,
   resync: {
     percent: 25,
@@ -75,6 +79,12 @@ const gone = component('ggate://backup/b', {
   state: 'DISCONNECTED',
   markedBytes: 65_536,
   why: 'nobody listens',
+});
+const resting = component('da3', {
+  state: 'DISCONNECTED',
+  flags: ['HARDCODED', 'INACTIVE'],
+  isInactive: true,
+  why: 'deactivated',
 });
 
 describe('status', () => {
@@ -111,65 +121,84 @@ describe('status', () => {
       'ggate://backup/b: up to 64 KiB behind; nobody listens',
     ]);
   });
+
+  test('says of a deactivated component that it is', () => {
+    const resters = [mirror('data', [component('da0'), resting])];
+    expect(statusLines(resters, { isScript: true, isGeomName: false })).toEqual([
+      'mirror/data  DEGRADED  da0 (ACTIVE)',
+      'mirror/data  DEGRADED  da3 (DISCONNECTED, INACTIVE)',
+    ]);
+    expect(detailLines(resters)).toEqual([
+      "da3: up to 0 B behind; deactivated, 'ggmirror activate' uses it again",
+    ]);
+    expect(listLines(resters[0] ?? mirror('', []))).toContain('   Flags: HARDCODED, INACTIVE');
+  });
 });
 
 test('list looks like that of gmirror, and adds what only we know', () => {
-  expect(listLines(mirror('data', [component('da0'), copying, gone], { isDirty: true, clients: 1 }))).toEqual(
-    [
-      'Geom name: data',
-      'State: DEGRADED',
-      'Components: 3',
-      'Balance: load',
-      'Slice: 4096',
-      'Flags: NONE',
-      'GenID: 0',
-      'SyncID: 1',
-      'ID: 2863311530',
-      'Type: AUTOMATIC',
-      'Providers:',
-      '1. Name: mirror/data',
-      '   Mediasize: 1048064 (1.0M)',
-      '   Sectorsize: 512',
-      '   Mode: r1w1e0',
-      'Consumers:',
-      '1. Name: da0',
-      '   Mediasize: 1048576 (1.0M)',
-      '   Sectorsize: 512',
-      '   Mode: r1w1e1',
-      '   State: ACTIVE',
-      '   Priority: 0',
-      '   Flags: DIRTY',
-      '   GenID: 0',
-      '   SyncID: 1',
-      '   ID: 3435973836',
-      '2. Name: da1',
-      '   Mediasize: 1048576 (1.0M)',
-      '   Sectorsize: 512',
-      '   Mode: r1w1e1',
-      '   State: SYNCHRONIZING',
-      '   Priority: 0',
-      '   Flags: SYNCHRONIZING',
-      '   GenID: 0',
-      '   SyncID: 1',
-      '   BytesSynced: 1048576',
-      '   Synchronized: 25%',
-      '   ID: 3435973836',
-      '   Marked: 3145728 (3.0M)',
-      '3. Name: ggate://backup/b',
-      '   Mediasize: 1048576 (1.0M)',
-      '   Sectorsize: 512',
-      '   Mode: r0w0e0',
-      '   State: DISCONNECTED',
-      '   Priority: 0',
-      '   Flags: NONE',
-      '   GenID: 0',
-      '   SyncID: 1',
-      '   ID: 3435973836',
-      '   Marked: 65536 (64K)',
-      '   Why: nobody listens',
-      '',
-    ],
-  );
+  const dirty = component('da0', { flags: ['DIRTY'] });
+  expect(
+    listLines(
+      mirror('data', [dirty, copying, gone], {
+        isDirty: true,
+        clients: 1,
+        flags: ['NOFAILSYNC', 'NOAUTOSYNC'],
+      }),
+    ),
+  ).toEqual([
+    'Geom name: data',
+    'State: DEGRADED',
+    'Components: 3',
+    'Balance: load',
+    'Slice: 4096',
+    'Flags: NOFAILSYNC, NOAUTOSYNC',
+    'GenID: 0',
+    'SyncID: 1',
+    'ID: 2863311530',
+    'Type: AUTOMATIC',
+    'Providers:',
+    '1. Name: mirror/data',
+    '   Mediasize: 1048064 (1.0M)',
+    '   Sectorsize: 512',
+    '   Mode: r1w1e0',
+    'Consumers:',
+    '1. Name: da0',
+    '   Mediasize: 1048576 (1.0M)',
+    '   Sectorsize: 512',
+    '   Mode: r1w1e1',
+    '   State: ACTIVE',
+    '   Priority: 0',
+    '   Flags: DIRTY',
+    '   GenID: 0',
+    '   SyncID: 1',
+    '   ID: 3435973836',
+    '2. Name: da1',
+    '   Mediasize: 1048576 (1.0M)',
+    '   Sectorsize: 512',
+    '   Mode: r1w1e1',
+    '   State: SYNCHRONIZING',
+    '   Priority: 0',
+    '   Flags: SYNCHRONIZING',
+    '   GenID: 0',
+    '   SyncID: 1',
+    '   BytesSynced: 1048576',
+    '   Synchronized: 25%',
+    '   ID: 3435973836',
+    '   Marked: 3145728 (3.0M)',
+    '3. Name: ggate://backup/b',
+    '   Mediasize: 1048576 (1.0M)',
+    '   Sectorsize: 512',
+    '   Mode: r0w0e0',
+    '   State: DISCONNECTED',
+    '   Priority: 0',
+    '   Flags: NONE',
+    '   GenID: 0',
+    '   SyncID: 1',
+    '   ID: 3435973836',
+    '   Marked: 65536 (64K)',
+    '   Why: nobody listens',
+    '',
+  ]);
 });
 
 test('what is shown is what the mirror says of itself', async () => {

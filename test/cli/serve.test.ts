@@ -49,7 +49,9 @@ async function serving(...words: readonly string[]): Promise<Serving> {
   const program = serve('-p', '0', ...words);
   await until('the last line of the start', () => {
     if (!isRunning(program)) throw new Error(`serve ended: ${program.output()}`);
-    return program.output().includes('"exported"') && program.output().endsWith('\n');
+    // Without a rule one more line tells that nobody else may come in.
+    const last = words.includes('--allow') ? '"exported"' : 'reachable from this machine only';
+    return program.output().includes(last) && program.output().endsWith('\n');
   });
   const log = logOf(program);
   return { program, log, port: Number(log.find(({ msg }) => msg === 'listening')?.['port']) };
@@ -169,6 +171,9 @@ describe('what ggmirror serve does', () => {
     expect(await program.ended).toBe(0);
     await client.send.closed();
     expect(logOf(program).at(-1)?.['msg']).toBe('stopped');
+    const session = logOf(program).find(({ msg }) => String(msg).startsWith('attached'));
+    expect(session).toMatchObject({ pid: program.pid, sessionPid: expect.any(Number) as number });
+    for (const line of program.output().split('\n')) expect(line.split('"pid":').length).toBeLessThan(3);
   });
 
   test('it lives on when nobody reads its log any more', async () => {

@@ -14,6 +14,7 @@ import {
   parseBalance,
   type BalanceAlgorithm,
 } from '../../mirror/balance.js';
+import { kernelNameOf } from '../../mirror/hardcoded-name.js';
 import { createMirror, geometryOf, nameProblem } from '../../mirror/create.js';
 import { isGgateUri } from '../../protocol/uri.js';
 import { SLOT_COUNT } from '../../protocol/superblock.js';
@@ -30,6 +31,7 @@ interface LabelFlags extends RemoteFlags {
   /** Commander takes --no-x for the opposite of an option x. */
   readonly failSync?: boolean;
   readonly autoSync?: boolean;
+  readonly hardcode?: boolean;
   readonly force?: boolean;
 }
 
@@ -45,6 +47,8 @@ export function labelCommand(): Command {
     .description('make a new mirror of images, disks or exports; the first one is the source of all data')
     .argument('<name>', 'of the mirror, at most 15 bytes')
     .argument('<provider...>', COMPONENT_HELP)
+    // -h is gmirror's here.
+    .helpOption('--help', 'display help for command')
     .option('-v, --verbose', 'say what was done')
     .option('-b, --balance <algorithm>', `who answers reads: ${BALANCE_ALGORITHMS.join(', ')}`, balanceOf)
     .option(
@@ -55,6 +59,7 @@ export function labelCommand(): Command {
     )
     .option('-F, --no-fail-sync', 'the kernel does not synchronize after a power failure')
     .option('-n, --no-auto-sync', 'components that come back are not synchronized by themselves')
+    .option('-h, --hardcode', "store the disks' names in the labels; a kernel takes them under no others")
     .option('--force', 'also over what looks used');
   return addRemoteOptions(command).action(
     async (name: string, texts: readonly string[], flags: LabelFlags) => {
@@ -64,10 +69,11 @@ export function labelCommand(): Command {
       const providers: Provider[] = [];
       try {
         const specs = texts.map(parseComponent);
+        const hardcodedProviders = flags.hardcode === true ? specs.map(hardcodedNameOf) : [];
         await refuseTwins(specs);
         for (const spec of specs) providers.push(await open(spec, tlsOf(flags)));
         await checkAll(providers, flags.force === true);
-        await label(name, providers, flags);
+        await label(name, providers, { ...flags, hardcodedProviders });
       } finally {
         await Promise.allSettled(providers.map(({ device }) => device.close()));
       }
@@ -123,7 +129,19 @@ const placesOf = (
   areaPaths: providers.map(({ spec }) => spec.area),
 });
 
-function label(name: string, providers: readonly Provider[], flags: LabelFlags): Promise<void> {
+function hardcodedNameOf({ provider }: ComponentSpec): string {
+  const name = kernelNameOf(pathOf(provider));
+  if (name !== null) return name;
+  throw new CommandError(
+    `${provider} has no name of at most 15 bytes that a kernel would know it by; leave out -h`,
+  );
+}
+
+function label(
+  name: string,
+  providers: readonly Provider[],
+  flags: LabelFlags & { readonly hardcodedProviders: readonly string[] },
+): Promise<void> {
   const textOf = new Map<BlockDevice, string>(providers.map(({ device, spec }) => [device, spec.provider]));
   return createMirror({
     name,
@@ -133,6 +151,8 @@ function label(name: string, providers: readonly Provider[], flags: LabelFlags):
     sliceBytes: flags.slice,
     noFailSync: flags.failSync === false,
     noAutoSync: flags.autoSync === false,
+    hardcodedProviders: flags.hardcodedProviders,
+    priorities: providers.map(({ spec }) => spec.priority),
     random: systemRandom,
     stored: (device) => say(flags, `Metadata value stored on ${textOf.get(device) ?? device.name}.`),
   });

@@ -6,6 +6,7 @@ import type { NotErased } from '../../mirror/membership.js';
 import { CommandError } from '../errors.js';
 import { addRunDirOption, ask, providerName, type RunDirFlags } from '../mirrors/run-dir.js';
 import { printResult, writeQuietly } from '../output.js';
+import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 import { parseInteger } from '../units.js';
 
 interface InsertFlags extends RunDirFlags {
@@ -20,7 +21,7 @@ export function insertCommand(): Command {
   const command = new Command('insert')
     .description('add components to a running mirror; everything on them is overwritten')
     .argument('<name>', 'the mirror')
-    .argument('<provider...>', 'image files, disks or ggate://host[:port]/path')
+    .argument('<provider...>', RUNNING_COMPONENT_HELP)
     // -h is gmirror's here.
     .helpOption('--help', 'display help for command')
     .option('-h, --hardcode', "store the disk's name in the label; a kernel takes it under no other")
@@ -29,10 +30,11 @@ export function insertCommand(): Command {
     .option('--force', 'also over what looks used');
   return addRunDirOption(command).action(async (name: string, texts: string[], flags: InsertFlags) => {
     for (const text of texts) {
+      const spec = absoluteComponent(text);
       const request = {
         command: 'insert',
-        provider: formatComponent(absoluteComponent(text)),
-        priority: flags.priority,
+        provider: formatComponent(spec),
+        priority: spec.priority ?? flags.priority,
         isInactive: flags.inactive === true,
         isHardcoded: flags.hardcode === true,
         isForced: flags.force === true,

@@ -8,13 +8,14 @@ import { createServeLog, standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, UsageError } from '../errors.js';
 import { ggateUris, nbdUri } from '../mirrors/endpoints.js';
 import { askStatus, isRunning, providerName } from '../mirrors/run-dir.js';
-import { COMPONENT_HELP } from '../provider-labels.js';
+import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 import { endProcess, runMirror } from '../mirrors/run-mirror.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { settingsLines } from '../mirrors/settings-text.js';
 import { addStartOptions, decideOptions, type GivenOptions, givenOptions } from '../mirrors/start-options.js';
 import { checkGgateOptions, settingsOf } from '../mirrors/start-settings.js';
+import { settingsWarnings } from '../mirrors/warnings.js';
 import { printResult, writeQuietly } from '../output.js';
 
 interface StartFlags {
@@ -29,6 +30,8 @@ const EXAMPLES = `
 Examples:
   ggmirror start sites /root/images/sites.img ggate://192.168.1.101/root/images/sites.img
       a mirror of an image and an export
+  ggmirror start sites sites.img,priority=10 ggate://192.168.1.101/root/images/sites.img,timeout=5
+      the same; reads prefer the image, and the export is dropped when it is silent for 5 seconds
   ggmirror start --ggate-port 3081 --allow 10.0.0.7 sites one.img two.img
       for another host's ggatec too, which finds it as /dev/mirror/sites
   ggmirror start sites
@@ -41,7 +44,10 @@ export function startCommand(): Command {
   const command = new Command('start')
     .description('run a mirror and serve it over NBD')
     .argument('[name]', 'the name that it was labelled with; left out: all of the configuration file')
-    .argument('[provider...]', `its components: ${COMPONENT_HELP}; left out: those of the configuration file`)
+    .argument(
+      '[provider...]',
+      `its components: ${RUNNING_COMPONENT_HELP}; left out: those of the configuration file`,
+    )
     .option('--source <component>', 'take its data, and overwrite all others with it; for this start only')
     .option('--config <file>', `the configuration file (default: ${defaultConfigPath(process.platform)})`)
     .option('--check', 'read and check everything, say what would run, and run nothing')
@@ -54,6 +60,8 @@ export function startCommand(): Command {
       const all = name === undefined || providers.length === 0;
       const wanted = all ? configured(name, flags, given) : [fromCommandLine(name, providers, flags, given)];
       const settings = flags.source === undefined ? wanted : [withSource(wanted, providerName(flags.source))];
+      for (const warning of settings.flatMap(settingsWarnings))
+        process.stderr.write(`ggmirror: warning: ${warning}\n`);
       if (flags.check === true) {
         for (const one of settings) await readSettingsFiles(one);
         printResult(flags.json === true, settings, () => settings.flatMap(settingsLines));
@@ -73,11 +81,7 @@ function fromCommandLine(
   if (config !== undefined) {
     throw new UsageError('with --config the components are those of the file; leave them or --config out');
   }
-  const components = providers.map((text) => ({
-    ...absoluteComponent(text),
-    priority: null,
-    timeoutMs: null,
-  }));
+  const components = providers.map(absoluteComponent);
   checkGgateOptions(given);
   return settingsOf(name, components, decideOptions(given));
 }

@@ -1,12 +1,12 @@
 import { isGgateUri, parseGgateUri } from '../../protocol/uri.js';
 import { UsageError } from '../errors.js';
 import { integerFrom, PATH, SECONDS } from '../mirrors/option-kinds.js';
-import type { ComponentSettings } from '../mirrors/settings.js';
+import type { ComponentSpec } from '../../control/component-spec.js';
 import type { KnownKey, TomlDocument } from './toml-document.js';
 import type { TomlPath } from './toml-lines.js';
 
 interface ComponentKey extends KnownKey {
-  readonly use: (value: never) => Partial<ComponentSettings>;
+  readonly use: (value: never) => Partial<ComponentSpec>;
 }
 
 /**
@@ -20,7 +20,7 @@ export const COMPONENT_KEYS: readonly ComponentKey[] = [
 ];
 
 /** Throws CommandError with the place of what is wrong. */
-export function readComponent(document: TomlDocument, at: TomlPath, value: unknown): ComponentSettings {
+export function readComponent(document: TomlDocument, at: TomlPath, value: unknown): ComponentSpec {
   if (typeof value === 'string') {
     return componentOf(document.attempt(at, () => providerOf(value, isGgateUri(value) ? 'uri' : 'path')));
   }
@@ -38,10 +38,10 @@ export function readComponent(document: TomlDocument, at: TomlPath, value: unkno
   );
   if (given.has('area') && key === 'uri')
     throw document.wrong([...at, 'area'], 'expected no area with a uri');
-  return Object.assign(componentOf(provider), ...parts) as ComponentSettings;
+  return Object.assign(componentOf(provider), ...parts) as ComponentSpec;
 }
 
-const componentOf = (provider: string): ComponentSettings => ({
+const componentOf = (provider: string): ComponentSpec => ({
   provider,
   area: null,
   priority: null,

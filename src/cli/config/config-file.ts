@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { messageOf } from '../../protocol/errors.js';
 import { CommandError } from '../errors.js';
-import type { ComponentSettings } from '../mirrors/settings.js';
+import type { ComponentSpec } from '../../control/component-spec.js';
 import { ALL_START_OPTIONS, decideOptions, type GivenOptions } from '../mirrors/start-options.js';
 import { settingsOf } from '../mirrors/start-settings.js';
 import { readComponent } from './component-keys.js';
@@ -11,7 +11,7 @@ import type { TomlPath } from './toml-lines.js';
 /** A mirror as the configuration file describes it. */
 export interface MirrorConfig {
   readonly name: string;
-  readonly components: readonly ComponentSettings[];
+  readonly components: readonly ComponentSpec[];
   readonly options: GivenOptions;
 }
 

@@ -12,7 +12,7 @@ export function listLines(mirror: ShownMirror): string[] {
     `Components: ${mirror.components.length}`,
     `Balance: ${mirror.balance}`,
     `Slice: ${mirror.sliceBytes}`,
-    `Flags: ${mirror.isAutosync ? 'NONE' : 'NOAUTOSYNC'}`,
+    `Flags: ${flagText(mirror.flags)}`,
     `GenID: ${mirror.genid}`,
     `SyncID: ${mirror.syncid}`,
     `ID: ${labelIdOf(mirror.uuid)}`,
@@ -53,7 +53,7 @@ function componentLines(mirror: MirrorStatus, component: ComponentStatus, number
     `Mode: ${state === 'DISCONNECTED' ? 'r0w0e0' : 'r1w1e1'}`,
     `State: ${state}`,
     `Priority: ${priority}`,
-    `Flags: ${flagsOf(mirror, component)}`,
+    `Flags: ${flagText(component.flags)}`,
     `GenID: ${mirror.genid}`,
     `SyncID: ${mirror.syncid}`,
     ...(resync === null ? [] : resyncFields(resync)),
@@ -69,13 +69,7 @@ function attachedFields({ attached = null }: ShownMirror): string[] {
   return [`   Attached: ${attached.device} (${attached.way})`, ...mounted];
 }
 
-function flagsOf(mirror: MirrorStatus, { state }: ComponentStatus): string {
-  const flags = [
-    ...(mirror.isDirty && state === 'ACTIVE' ? ['DIRTY'] : []),
-    ...(state === 'SYNCHRONIZING' ? ['SYNCHRONIZING'] : []),
-  ];
-  return flags.length === 0 ? 'NONE' : flags.join(', ');
-}
+const flagText = (flags: readonly string[]): string => (flags.length === 0 ? 'NONE' : flags.join(', '));
 
 const resyncFields = ({ copiedBytes, percent }: { copiedBytes: number; percent: number }): string[] => [
   ...(copiedBytes > 0 ? [`BytesSynced: ${copiedBytes}`] : []),

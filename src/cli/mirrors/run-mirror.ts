@@ -1,15 +1,15 @@
 import { mkdirSync } from 'node:fs';
 import type { TlsOptions } from 'node:tls';
-import { formatComponent } from '../../control/component-spec.js';
+import { parseComponent } from '../../control/component-spec.js';
 import { ggatePath, type GgateFrontOptions } from '../../control/front-ends.js';
 import { programHook } from '../../control/hooks.js';
 import { MirrorService, type MirrorServiceOptions } from '../../control/mirror-service.js';
 import { mirrorPaths } from '../../control/paths.js';
-import { type OpenerOptions, providerOpener } from '../../control/provider-openers.js';
+import { providerOpener } from '../../control/provider-openers.js';
 import type { Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
 import { systemRandom } from '../../device/random.js';
-import { AssembleError, type ProviderOpener } from '../../mirror/assemble.js';
+import { AssembleError } from '../../mirror/assemble.js';
 import { messageOf } from '../../protocol/errors.js';
 import { exportImages, systemResolveName } from '../../server/exports-file.js';
 import { ListenError } from '../../server/listener.js';
@@ -20,8 +20,9 @@ import { type DaemonSurroundings, endOnBugs } from '../daemon/run.js';
 import { SignalQueue } from '../daemon/signals.js';
 import { within } from '../daemon/within.js';
 import { CommandError } from '../errors.js';
-import type { ComponentSettings, GgateSettings, MirrorSettings } from './settings.js';
+import type { GgateSettings, MirrorSettings } from './settings.js';
 import { readSettingsFiles } from './settings-files.js';
+import { settingsWarnings } from './warnings.js';
 
 /** NBD's clients have ten seconds, then a cache full of writes is flushed; init systems wait for longer. */
 const CLOSE_MS = 40_000;
@@ -32,6 +33,7 @@ const CLOSE_MS = 40_000;
  */
 export async function runMirror(settings: MirrorSettings, around: DaemonSurroundings): Promise<boolean> {
   const paths = mirrorPaths(settings.runDirectory, settings.name);
+  for (const warning of settingsWarnings(settings)) around.log.warn({}, warning);
   mkdirSync(settings.runDirectory, { recursive: true, mode: 0o750 });
   const pidFile = PidFile.take(paths.pidFile, lockFileExclusive);
   try {
@@ -67,8 +69,8 @@ async function startService(
       ...rest,
       name,
       timeoutMs,
-      providers: components.map((one) => openerOf(one, { timeoutMs, tls, clock })),
-      openerOf: (text) => providerOpener(text, { timeoutMs, tls, clock }),
+      providers: components.map((one) => providerOpener(one, { timeoutMs, tls, clock })),
+      openerOf: (text) => providerOpener(parseComponent(text), { timeoutMs, tls, clock }),
       controlPath: paths.control,
       nbdPath: nbdPath ?? paths.nbd,
       nbdTcp: endpointOf(nbdTcp, nbdTls),
@@ -110,16 +112,6 @@ function endpointOf(
   const { host, port } = nbdTcp;
   return tls === null ? { host, port } : { host, port, tls };
 }
-
-const openerOf = (
-  { priority, timeoutMs, ...spec }: ComponentSettings,
-  options: OpenerOptions,
-): ProviderOpener =>
-  providerOpener(formatComponent(spec), {
-    ...options,
-    ...(timeoutMs === null ? {} : { timeoutMs }),
-    ...(priority === null ? {} : { priority }),
-  });
 
 async function closeInOrder(
   service: MirrorService,

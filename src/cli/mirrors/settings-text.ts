@@ -1,5 +1,6 @@
 import { formatSeconds } from '../units.js';
-import type { ComponentSettings, MirrorSettings } from './settings.js';
+import type { ComponentSpec } from '../../control/component-spec.js';
+import type { MirrorSettings } from './settings.js';
 
 /** What would run, for people. Without line ends; paths are as the daemon sees them. */
 export function settingsLines(settings: MirrorSettings): string[] {
@@ -14,7 +15,7 @@ export function settingsLines(settings: MirrorSettings): string[] {
   ];
 }
 
-function componentText({ provider, area, priority, timeoutMs }: ComponentSettings): string {
+function componentText({ provider, area, priority, timeoutMs }: ComponentSpec): string {
   const parts = [
     ...(area === null ? [] : [`area ${area}`]),
     ...(priority === null ? [] : [`priority ${priority}`]),

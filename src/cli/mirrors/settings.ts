@@ -1,18 +1,7 @@
+import type { ComponentSpec } from '../../control/component-spec.js';
 import type { BalanceAlgorithm } from '../../mirror/balance.js';
 import type { TlsFiles } from '../../server/tls-options.js';
 import type { LogLevel } from '../daemon/log.js';
-
-/** A component, as the administrator describes it. */
-export interface ComponentSettings {
-  /** An absolute path or a ggate URI. */
-  readonly provider: string;
-  /** Absolute path of the file with its private area; null for an area on the provider. */
-  readonly area: string | null;
-  /** 0 to 255; null for what its label says. */
-  readonly priority: number | null;
-  /** It is dropped when it is silent for this long; null for the mirror's. */
-  readonly timeoutMs: number | null;
-}
 
 /** How ggate clients reach a mirror. */
 export interface GgateSettings {
@@ -29,7 +18,7 @@ export interface GgateSettings {
 /** Everything that a command line or the configuration file can say about a running mirror. Paths are absolute: a daemon lives in `/`. */
 export interface MirrorSettings {
   readonly name: string;
-  readonly components: readonly ComponentSettings[];
+  readonly components: readonly ComponentSpec[];
   readonly degraded: boolean;
   /** The provider whose data a person has chosen, for this start only; all others are overwritten. */
   readonly source: string | null;

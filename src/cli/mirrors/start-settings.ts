@@ -1,6 +1,7 @@
 import { mirrorPaths } from '../../control/paths.js';
 import { UsageError } from '../errors.js';
-import type { ComponentSettings, GgateSettings, MirrorSettings } from './settings.js';
+import type { ComponentSpec } from '../../control/component-spec.js';
+import type { GgateSettings, MirrorSettings } from './settings.js';
 import { ALL_START_OPTIONS, type GivenOptions, type StartOptions } from './start-options.js';
 
 const COMPONENTS_MAX = 8;
@@ -8,7 +9,7 @@ const COMPONENTS_MAX = 8;
 /** Throws UsageError and ProtocolError for what can be seen to be wrong before anything is opened. */
 export function settingsOf(
   name: string,
-  components: readonly ComponentSettings[],
+  components: readonly ComponentSpec[],
   options: StartOptions,
 ): MirrorSettings {
   mirrorPaths(options.runDir, name);
@@ -76,7 +77,7 @@ function nbdTcpOf(options: StartOptions): MirrorSettings['nbdTcp'] {
   return { host: nbdAddress, port: nbdPort, tls };
 }
 
-function checkComponents(components: readonly ComponentSettings[]): void {
+function checkComponents(components: readonly ComponentSpec[]): void {
   if (components.length > COMPONENTS_MAX)
     throw new UsageError(`a mirror has at most ${COMPONENTS_MAX} components`);
   const names = components.map(({ provider }) => provider);

@@ -42,8 +42,11 @@ function rowsOf(mirror: MirrorStatus, look: StatusLook): Row[] {
   );
 }
 
-const stateText = ({ state, resync }: ComponentStatus): string =>
-  resync === null ? state : `${state}, ${resync.percent}%`;
+/** gmirror does not show at all what is deactivated; its word for that is that of `list`. */
+function stateText({ state, resync, isInactive }: ComponentStatus): string {
+  if (isInactive) return `${state}, INACTIVE`;
+  return resync === null ? state : `${state}, ${resync.percent}%`;
+}
 
 /** The block devices that were made of them. */
 export function attachedLines(mirrors: readonly ShownMirror[]): string[] {
@@ -62,7 +65,14 @@ export function detailLines(mirrors: readonly MirrorStatus[]): string[] {
   );
 }
 
-function detailOf({ state, resync, why, markedBytes, needsFullCopy }: ComponentStatus): string | null {
+function detailOf({
+  state,
+  resync,
+  why,
+  markedBytes,
+  needsFullCopy,
+  isInactive,
+}: ComponentStatus): string | null {
   if (resync !== null) {
     const { copiedBytes, totalBytes, rateBytesPerSecond, leftSeconds } = resync;
     const rate = rateBytesPerSecond === null ? '' : `, ${formatRate(rateBytesPerSecond)}`;
@@ -71,5 +81,6 @@ function detailOf({ state, resync, why, markedBytes, needsFullCopy }: ComponentS
   }
   if (state === 'ACTIVE') return null;
   const behind = needsFullCopy ? 'needs a full copy' : `up to ${formatBytes(markedBytes)} behind`;
+  if (isInactive) return `${behind}; deactivated, 'ggmirror activate' uses it again`;
   return why === null ? behind : `${behind}; ${why}`;
 }

@@ -2,6 +2,7 @@ import { ProtocolError } from '../../protocol/errors.js';
 import { parseObject } from '../control-protocol.js';
 import type { RunningMirror } from '../running-mirror.js';
 import type { ControlCommand } from './command.js';
+import { configureCommand, priorityCommand } from './configure.js';
 import {
   activateCommand,
   deactivateCommand,
@@ -25,6 +26,8 @@ const COMMANDS = {
   activate: activateCommand,
   forget: forgetCommand,
   destroy: destroyCommand,
+  configure: configureCommand,
+  priority: priorityCommand,
   verify: verifyCommand,
 };
 

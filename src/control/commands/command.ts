@@ -19,3 +19,14 @@ export function textField(fields: Fields, name: string): string {
 
 /** A field that is left out is false. */
 export const flagField = (fields: Fields, name: string): boolean => fields[name] === true;
+
+/** Throws PROTOCOL_FORMAT unless the field is a whole number from `min` to `max`. */
+export function numberField(
+  fields: Fields,
+  name: string,
+  { min, max }: { readonly min: number; readonly max: number },
+): number {
+  const value = fields[name];
+  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+  throw new ProtocolError('PROTOCOL_FORMAT', `the control request has no '${name}' from ${min} to ${max}`);
+}

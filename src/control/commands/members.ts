@@ -6,7 +6,7 @@ import { ProtocolError } from '../../protocol/errors.js';
 import { ControlError } from '../control-error.js';
 import type { Fields } from '../control-protocol.js';
 import { componentNamed, requireUnused, type RunningMirror } from '../running-mirror.js';
-import { flagField, textField, type ControlCommand } from './command.js';
+import { flagField, numberField, textField, type ControlCommand } from './command.js';
 
 interface InsertRequest {
   /** As parseComponent() reads it; paths are absolute. */
@@ -27,7 +27,7 @@ interface ComponentRequest {
 export const insertCommand: ControlCommand<InsertRequest> = {
   parse: (fields) => ({
     provider: textField(fields, 'provider'),
-    priority: priorityField(fields),
+    priority: numberField(fields, 'priority', { min: 0, max: 255 }),
     isInactive: flagField(fields, 'isInactive'),
     isHardcoded: flagField(fields, 'isHardcoded'),
     isForced: flagField(fields, 'isForced'),
@@ -57,13 +57,6 @@ async function insert(running: RunningMirror, request: InsertRequest): Promise<n
     },
   });
   return null;
-}
-
-function priorityField(fields: Fields): number {
-  const { priority } = fields;
-  if (typeof priority === 'number' && Number.isInteger(priority) && priority >= 0 && priority <= 255)
-    return priority;
-  throw new ProtocolError('PROTOCOL_FORMAT', "the control request has no 'priority' from 0 to 255");
 }
 
 const parseComponentRequest = (fields: Fields): ComponentRequest => ({
@@ -122,7 +115,8 @@ export const destroyCommand: ControlCommand<{ readonly isForced: boolean }> = {
   },
 };
 
-async function inGmirrorsWords<Result>(run: () => Promise<Result>): Promise<Result> {
+/** What a person may ask and can't have is told as it is. */
+export async function inGmirrorsWords<Result>(run: () => Promise<Result>): Promise<Result> {
   try {
     return await run();
   } catch (cause) {
