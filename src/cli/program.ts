@@ -5,6 +5,7 @@ import { benchCommand } from './commands/bench.js';
 import { clearCommand } from './commands/clear.js';
 import { configureCommand } from './commands/configure.js';
 import { copyCommand } from './commands/copy.js';
+import { demoteCommand } from './commands/demote.js';
 import { demoCommand } from './commands/demo.js';
 import { dumpCommand } from './commands/dump.js';
 import { infoCommand } from './commands/info.js';
@@ -18,6 +19,7 @@ import {
   insertCommand,
   removeCommand,
 } from './commands/members.js';
+import { promoteCommand } from './commands/promote.js';
 import { rebuildCommand } from './commands/rebuild.js';
 import { serveCommand } from './commands/serve.js';
 import { startCommand } from './commands/start.js';
@@ -37,6 +39,8 @@ export function createProgram(): Command {
   const onDevices = [serveCommand(), infoCommand(), copyCommand(), dumpCommand(), clearCommand()];
   const running = [
     startCommand(),
+    promoteCommand(),
+    demoteCommand(),
     statusCommand(),
     listCommand(),
     configureCommand(),

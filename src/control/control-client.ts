@@ -10,20 +10,20 @@ export interface AskOptions {
   readonly timeoutMs: number;
 }
 
-/** Nobody listens at the socket: there is no such mirror now. */
+/** Nobody listens at the socket: there is no such mirror, or server, now. */
 export class NotRunningError extends Error {
   override readonly name = 'NotRunningError';
 }
 
+/** Asks a running mirror. As askDaemon(). */
+export const askMirror = (path: string, request: ControlRequest, options: AskOptions): Promise<unknown> =>
+  askDaemon(path, request, options);
+
 /**
- * Asks a running mirror one thing and resolves with its answer. Rejects with NotRunningError, with ControlError when it
+ * Asks a running daemon one thing and resolves with its answer. Rejects with NotRunningError, with ControlError when it
  * refuses or does not answer in time, with ProtocolError for nonsense, and with what the system says (EACCES).
  */
-export async function askMirror(
-  path: string,
-  request: ControlRequest,
-  options: AskOptions,
-): Promise<unknown> {
+export async function askDaemon(path: string, request: object, options: AskOptions): Promise<unknown> {
   const socket = connect({ path });
   try {
     const answer = parseAnswer(await exchange(socket, request, path, options));
@@ -36,7 +36,7 @@ export async function askMirror(
 
 function exchange(
   socket: Socket,
-  request: ControlRequest,
+  request: object,
   path: string,
   { clock, timeoutMs }: AskOptions,
 ): Promise<string> {

@@ -5,15 +5,16 @@ import type { Clock } from '../device/clock.js';
 import { ProtocolError, messageOf } from '../protocol/errors.js';
 import { listenOnUnixSocket } from '../server/nbd/unix-socket.js';
 import type { ServerLog } from '../server/server-log.js';
-import { type ControlRequest, parseRequest } from './commands/all.js';
 import { ControlError } from './control-error.js';
 import { type ControlAnswer, encodeLine, LineReader } from './control-protocol.js';
 import { CLOSE_MS, CONNECTIONS_MAX, IDLE_MS, REQUEST_BYTES_MAX } from './limits.js';
 
-export interface ControlServerOptions {
+export interface ControlServerOptions<Request> {
   readonly path: string;
+  /** `line` is without its end. Throws ProtocolError for what is no request; the connection is closed then. */
+  readonly parse: (line: string) => Request;
   /** What it resolves with becomes JSON. Rejects with ControlError for what a person may ask and can't have. */
-  readonly handle: (request: ControlRequest) => Promise<unknown>;
+  readonly handle: (request: Request) => Promise<unknown>;
   readonly clock: Clock;
   readonly log: ServerLog;
 }
@@ -22,11 +23,11 @@ export interface ControlServerOptions {
  * Answers administrators on a Unix socket, which only its owner and the group of its folder may use. What somebody sends
  * or leaves undone concerns only that connection.
  */
-export class ControlServer {
+export class ControlServer<Request extends { readonly command: string }> {
   readonly #server: Server;
-  readonly #connections = new Set<ControlConnection>();
+  readonly #connections = new Set<ControlConnection<Request>>();
 
-  constructor(private readonly options: ControlServerOptions) {
+  constructor(private readonly options: ControlServerOptions<Request>) {
     this.#server = createServer({ allowHalfOpen: true }, (socket) => this.#arrived(socket));
   }
 
@@ -62,7 +63,7 @@ export class ControlServer {
   }
 }
 
-class ControlConnection {
+class ControlConnection<Request extends { readonly command: string }> {
   readonly #reader = new LineReader(REQUEST_BYTES_MAX);
   readonly #closed: Promise<void>;
   #isBusy = false;
@@ -71,7 +72,7 @@ class ControlConnection {
 
   constructor(
     private readonly socket: Socket,
-    private readonly options: ControlServerOptions,
+    private readonly options: ControlServerOptions<Request>,
   ) {
     this.#closed = new Promise((resolve) => {
       socket.once('close', () => {
@@ -114,7 +115,7 @@ class ControlConnection {
     try {
       const lines = this.#reader.push(chunk);
       if (lines.length === 0) return;
-      const requests = lines.map(parseRequest);
+      const requests = lines.map(this.options.parse);
       // Nothing more is read until these are answered.
       this.socket.pause();
       this.#timer?.cancel();
@@ -130,7 +131,7 @@ class ControlConnection {
     }
   }
 
-  async #answerAll(requests: readonly ControlRequest[]): Promise<void> {
+  async #answerAll(requests: readonly Request[]): Promise<void> {
     for (const request of requests) {
       const answer = await this.#answer(request);
       if (this.socket.destroyed) return;
@@ -145,7 +146,7 @@ class ControlConnection {
     this.socket.resume();
   }
 
-  async #answer(request: ControlRequest): Promise<ControlAnswer> {
+  async #answer(request: Request): Promise<ControlAnswer> {
     try {
       return { ok: true, result: await this.options.handle(request) };
     } catch (error) {

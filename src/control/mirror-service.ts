@@ -16,7 +16,7 @@ import { messageOf } from '../protocol/errors.js';
 import type { NbdEndpoint } from '../server/nbd/nbd-server.js';
 import type { ServerLog } from '../server/server-log.js';
 import { Announcer } from './announcer.js';
-import { performRequest } from './commands/all.js';
+import { type ControlRequest, parseRequest, performRequest } from './commands/all.js';
 import { ControlServer } from './control-server.js';
 import { FrontEnds, type GgateFrontOptions } from './front-ends.js';
 import { Hooks, type StartHook } from './hooks.js';
@@ -61,7 +61,7 @@ export interface MirrorServiceOptions {
 export class MirrorService implements RunningMirror {
   readonly reconnect: Reconnect;
   readonly #fronts: FrontEnds;
-  readonly #control: ControlServer;
+  readonly #control: ControlServer<ControlRequest>;
   #stopping: Promise<void> | null = null;
   #closing: Promise<void> | null = null;
   #resolveStopping: () => void = () => undefined;
@@ -82,6 +82,7 @@ export class MirrorService implements RunningMirror {
     this.#fronts = new FrontEnds({ ...options, device: mirror, nbd: endpointsOf(options), deviceTimeoutMs });
     this.#control = new ControlServer({
       path: controlPath,
+      parse: parseRequest,
       // A change of the components changes the mirror's state, too.
       handle: (request) => performRequest(this, request).finally(() => this.announcer.look()),
       clock,

@@ -16,6 +16,22 @@ export interface MirrorPaths {
 
 const CONTROL_SUFFIX = '.ctl';
 
+const SERVE_SUFFIX = '.serve';
+
+/** Where a running `ggmirror serve` is asked to let go of what it serves. Throws PROTOCOL_RANGE if it is too long. */
+export function serveControlPath(runDirectory: string, pid: number): string {
+  const path = join(runDirectory, `${pid}${SERVE_SUFFIX}`);
+  checkSocketPath(path);
+  return path;
+}
+
+/** The server whose control socket a file of the run directory is; null for other files. */
+export function serverOfControlFile(fileName: string): number | null {
+  if (!fileName.endsWith(SERVE_SUFFIX)) return null;
+  const pid = fileName.slice(0, -SERVE_SUFFIX.length);
+  return /^[0-9]{1,10}$/.test(pid) ? Number(pid) : null;
+}
+
 /** FreeBSD keeps what belongs to running daemons in /var/run. */
 export const defaultRunDirectory = (platform: string): string =>
   platform === 'linux' ? '/run/ggmirror' : '/var/run/ggmirror';
@@ -31,12 +47,7 @@ export function mirrorPaths(runDirectory: string, name: string): MirrorPaths {
     attached: path('.attached'),
     disk: path('.disk'),
   };
-  if (Buffer.byteLength(paths.control) > SOCKET_PATH_BYTES_MAX) {
-    throw new ProtocolError(
-      'PROTOCOL_RANGE',
-      `${paths.control} is longer than a socket's path may be; use a shorter --run-dir`,
-    );
-  }
+  checkSocketPath(paths.control);
   return paths;
 }
 
@@ -44,6 +55,12 @@ export function mirrorPaths(runDirectory: string, name: string): MirrorPaths {
 export function mirrorOfControlFile(fileName: string): string | null {
   if (!fileName.endsWith(CONTROL_SUFFIX)) return null;
   return fileName.slice(0, -CONTROL_SUFFIX.length);
+}
+
+function checkSocketPath(path: string): void {
+  if (Buffer.byteLength(path) <= SOCKET_PATH_BYTES_MAX) return;
+  const message = `${path} is longer than a socket's path may be; use a shorter --run-dir`;
+  throw new ProtocolError('PROTOCOL_RANGE', message);
 }
 
 function checkMirrorName(name: string): void {

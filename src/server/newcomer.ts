@@ -223,7 +223,8 @@ async function examine(request: AttachRequest, door: FrontDoor): Promise<Verdict
     const media = await door.probe.probe(path, access);
     const limits = { clock: door.clock, limitMs: PROBE_MS, what: path };
     const errno = await within(limits, door.sessions.refusalOf(request));
-    if (errno !== null) return { refusal: { errno, reason: 'another session may write this export' } };
+    if (errno !== null)
+      return { refusal: { errno, reason: 'another session may write this export, or it is released' } };
     // The exports may have been read anew meanwhile.
     const deniedNow = deniedBy(door.exports(), request);
     return deniedNow === null ? { refusal: null, media } : { refusal: deniedNow };

@@ -17,6 +17,29 @@ const DETACH_MS_MAX = 8000;
 /** How long an old session may take to finish its requests before it is killed. */
 const TAKEOVER_STOP_MS = 2000;
 
+/** The same for what is released. A flush of a cache full of writes takes its time, and must not be cut off. */
+const RELEASE_STOP_MS = 30_000;
+
+/** What was let go of, and whom it was given to. */
+export interface Released {
+  /** As it was named when it was released. */
+  readonly path: string;
+  /** For people, and to find what belongs together: 'mirror/sites'. */
+  readonly holder: string;
+}
+
+/** Why something can't be released. The message is a line for people. */
+export class ReleaseError extends Error {
+  override readonly name = 'ReleaseError';
+  constructor(
+    /** IN_USE: a client writes it, and that was not to be ended. HANGS: its session does not end. HELD: another holder. */
+    readonly code: 'IN_USE' | 'HANGS' | 'HELD',
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
 /** A session that runs, as the rule of one writer sees it. */
 export interface SupervisedSession {
   readonly request: AttachRequest;
@@ -55,13 +78,16 @@ export interface SupervisorOptions<Session> {
 }
 
 /**
- * The sessions of one daemon, and the rule that a thing has one writer. Invariant: unless `isShared`, `#running` holds at
- * most one session that may write for each identity.
+ * The sessions of one daemon, and the rule that a thing has one writer. Invariants: unless `isShared`, `#running` holds at
+ * most one session that may write for each identity; nothing that runs is on what is released, but for sessions that are
+ * being ended.
  */
 export class SessionSupervisor<Session extends SupervisedSession> implements SessionHost {
   readonly #running = new Set<Session>();
   /** The last admission of each file; the next one waits for it, so that two never decide on the same facts. */
   readonly #admissions = new Map<string, Promise<void>>();
+  /** By identity. */
+  readonly #released = new Map<string, Released>();
   #isDraining = false;
 
   constructor(private readonly options: SupervisorOptions<Session>) {}
@@ -71,9 +97,10 @@ export class SessionSupervisor<Session extends SupervisedSession> implements Ses
   }
 
   async refusalOf(request: AttachRequest): Promise<ErrnoName | null> {
-    const obstacle = this.#obstacleTo(request);
+    const identity = await this.options.identityOf(request.path);
+    const obstacle = this.#obstacleTo(request, identity);
     if (obstacle !== null) return obstacle;
-    const writer = this.#writerOf(await this.options.identityOf(request.path), request);
+    const writer = this.#writerOf(identity, request);
     return writer === null || (await this.#claim(writer, request)) !== 'busy' ? null : 'EBUSY';
   }
 
@@ -98,8 +125,71 @@ export class SessionSupervisor<Session extends SupervisedSession> implements Ses
     await Promise.all([...this.#running].map((session) => session.stop(timeoutMs)));
   }
 
-  #obstacleTo(request: AttachRequest): ErrnoName | null {
-    return this.#isDraining ? 'EBUSY' : (this.options.obstacleTo?.(request) ?? null);
+  get released(): readonly Released[] {
+    return [...this.#released.values()];
+  }
+
+  /**
+   * Lets go of what the path leads to: its sessions are ended in order, which flushes what they wrote, and new ones are
+   * refused with EBUSY until takeBack(). Resolves, when the last of them is gone, with whether it was served until now.
+   * Rejects with ReleaseError, and then it is served as before: a client that writes is only sent away if `isForced`.
+   */
+  async release(
+    path: string,
+    options: { readonly holder: string; readonly isForced: boolean },
+  ): Promise<boolean> {
+    const identity = await this.options.identityOf(path);
+    let isNew = false;
+    await this.#inTurn(identity, async () => {
+      const before = this.#released.get(identity);
+      if (before !== undefined && before.holder !== options.holder) {
+        throw new ReleaseError('HELD', `${path} is released to ${before.holder} already`);
+      }
+      isNew = before === undefined;
+      if (isNew) await this.#letGo(identity, { path, holder: options.holder }, options.isForced);
+    });
+    return isNew;
+  }
+
+  /** Serves again what was released to this holder: what the path leads to, or all of it. Resolves with what that is. */
+  async takeBack(holder: string, path: string | null): Promise<Released[]> {
+    const only = path === null ? null : await this.options.identityOf(path);
+    const identities = [...this.#released.keys()].filter((identity) => only === null || identity === only);
+    const taken: Released[] = [];
+    for (const identity of identities) {
+      await this.#inTurn(identity, () => {
+        const released = this.#released.get(identity);
+        if (released?.holder !== holder) return Promise.resolve();
+        this.#released.delete(identity);
+        taken.push(released);
+        this.options.log.info({ export: released.path, holder }, 'taken back: clients may attach again');
+        return Promise.resolve();
+      });
+    }
+    return taken;
+  }
+
+  async #letGo(identity: string, released: Released, isForced: boolean): Promise<void> {
+    const { path, holder } = released;
+    const users = [...this.#running].filter((session) => session.identity === identity && !session.isGone);
+    const writer = users.find(({ request, isEnding }) => request.access !== 'ro' && !isEnding);
+    if (writer !== undefined && !isForced) {
+      const { address } = writer.request.peer;
+      throw new ReleaseError('IN_USE', `${path} is in use by ${address}, which may write to it`);
+    }
+    this.#released.set(identity, released);
+    await Promise.all(users.map((session) => session.stop(RELEASE_STOP_MS)));
+    if (users.some(({ isGone }) => !isGone)) {
+      this.#released.delete(identity);
+      throw new ReleaseError('HANGS', `${path}: a session does not end, because a request hangs in the disk`);
+    }
+    const fields = { export: path, holder, sessions: users.length };
+    this.options.log.warn(fields, 'released: clients are refused until it is taken back');
+  }
+
+  #obstacleTo(request: AttachRequest, identity: string): ErrnoName | null {
+    if (this.#isDraining || this.#released.has(identity)) return 'EBUSY';
+    return this.options.obstacleTo?.(request) ?? null;
   }
 
   async #inTurn(identity: string, run: () => Promise<void>): Promise<void> {
@@ -115,10 +205,12 @@ export class SessionSupervisor<Session extends SupervisedSession> implements Ses
   async #admit(halves: PairedHalves, identity: string): Promise<void> {
     const { request } = halves;
     const errno =
-      this.#obstacleTo(request) ?? (await this.#makeWay(request, identity)) ?? this.#obstacleTo(request);
+      this.#obstacleTo(request, identity) ??
+      (await this.#makeWay(request, identity)) ??
+      this.#obstacleTo(request, identity);
     if (errno !== null) {
       const fields = { peer: request.peer.address, export: request.path, mode: request.access, errno };
-      this.options.log.warn(fields, 'refused: another session may write this export');
+      this.options.log.warn(fields, 'refused: another session may write this export, or it is released');
       refuseHalves(halves, errno);
       return;
     }

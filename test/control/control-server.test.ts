@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { askMirror, NotRunningError } from '../../src/control/control-client.js';
-import type { ControlRequest } from '../../src/control/commands/all.js';
+import { type ControlRequest, parseRequest } from '../../src/control/commands/all.js';
 import { ControlError } from '../../src/control/control-error.js';
 import { ControlServer } from '../../src/control/control-server.js';
 import { CONNECTIONS_MAX, IDLE_MS, REQUEST_BYTES_MAX } from '../../src/control/limits.js';
@@ -19,7 +19,7 @@ let scratch: Scratch;
 let path: string;
 let log: MemoryLog;
 let clock: FakeClock;
-let server: ControlServer;
+let server: ControlServer<ControlRequest>;
 let asked: ControlRequest[];
 let answer: (request: ControlRequest) => Promise<unknown>;
 
@@ -34,7 +34,7 @@ beforeEach(async () => {
     asked.push(request);
     return answer(request);
   };
-  server = new ControlServer({ path, handle, clock, log });
+  server = new ControlServer({ path, parse: parseRequest, handle, clock, log });
   await server.start();
 });
 

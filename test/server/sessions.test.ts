@@ -161,6 +161,66 @@ describe('sessions', () => {
     expect((await next.reply())?.errorNumber).toBe(0);
   });
 
+  describe('that are released', () => {
+    const HOLDER = { holder: 'mirror/data', isForced: false };
+    const FORCED = { ...HOLDER, isForced: true };
+
+    test('are refused, however their path is spelled, until they are taken back', async () => {
+      const link = scratch.path('link.img');
+      symlinkSync(image, link);
+      await serve([image, link]);
+      expect(await server.sessions.release(link, HOLDER)).toBe(true);
+      expect(await refusal()).toBe(EBUSY);
+      expect(await refusal({ path: link, access: 'ro' })).toBe(EBUSY);
+      expect(server.sessions.released).toEqual([{ path: link, holder: 'mirror/data' }]);
+      expect(await server.sessions.takeBack('mirror/data', null)).toHaveLength(1);
+      expect(await refusal()).toBe(0);
+    });
+
+    test('lose their readers, but a writer only by force, and its writes in flight are done then', async () => {
+      await serve([image]);
+      const writer = await attach();
+      const reader = await attach({ access: 'ro' });
+      await expect(server.sessions.release(image, HOLDER)).rejects.toThrow('in use by 127.0.0.1');
+      reader.write(request(COMMAND.read, 0, 512, 1));
+      expect((await reader.reply())?.errorNumber).toBe(0);
+      const writes = Array.from({ length: 64 }, (_, seq) =>
+        request(COMMAND.write, seq * 512, 512, seq, Buffer.alloc(512, 0xa5)),
+      );
+      writer.write(Buffer.concat(writes));
+      expect((await writer.reply())?.seq).toBe(0);
+      await server.sessions.release(image, FORCED);
+      let answered = 1;
+      while ((await writer.reply()) !== null) answered += 1;
+      await Promise.all([writer.send.closed(), reader.send.closed()]);
+      expect(await server.sessions.list()).toEqual([]);
+      const written = readFileSync(image).subarray(0, answered * 512);
+      expect(written.equals(Buffer.alloc(answered * 512, 0xa5))).toBe(true);
+      const ends = server.log.filter(({ message }) => message.startsWith('detached'));
+      expect(ends.map(({ level }) => level)).toEqual(['info', 'info']);
+    });
+
+    test('stay with the first who has them; taking back is for the same one', async () => {
+      await serve([image]);
+      expect(await server.sessions.release(image, HOLDER)).toBe(true);
+      expect(await server.sessions.release(image, HOLDER)).toBe(false);
+      const other = { holder: 'mirror/other', isForced: true };
+      await expect(server.sessions.release(image, other)).rejects.toThrow('released to mirror/data already');
+      expect(await server.sessions.takeBack('mirror/other', null)).toEqual([]);
+      expect(await refusal()).toBe(EBUSY);
+    });
+
+    test('are those of one image: clients of another one notice nothing', async () => {
+      const other = scratch.path('other.img');
+      copyFileSync(image, other);
+      await serve([image, other]);
+      const client = await attach({ path: other });
+      await server.sessions.release(image, FORCED);
+      client.write(request(COMMAND.read, 0, 512, 7));
+      expect((await client.reply())?.seq).toBe(7);
+    });
+  });
+
   test('serve the commands of a client with a hello', async () => {
     await serve([image]);
     const client = await attach({ hello: helloOf(1) });

@@ -8,10 +8,11 @@ import { createServeLog, LOG_LEVELS, standardOutput, type LogLevel } from '../da
 import { runDaemon } from '../daemon/run.js';
 import { SYSTEM_BUFFERS, type DaemonSettings, type TlsSettings } from '../daemon/settings.js';
 import { UsageError } from '../errors.js';
+import { runDirOption, type RunDirFlags } from '../mirrors/run-dir.js';
 import { parseInteger, parseSeconds, parseSize } from '../units.js';
 
 /** As commander delivers them. */
-interface ServeOptions {
+interface ServeOptions extends RunDirFlags {
   readonly address?: string;
   readonly port: number;
   readonly rcvbuf: number;
@@ -70,6 +71,7 @@ export function serveCommand(): Command {
       integerOption('--tls-port <port>', 'speak TLS on this port, and plain ggate on --port', 0, 0xffff),
     )
     .option('-F, --pid-file <file>', 'write the pid here, and refuse to start while another instance runs')
+    .addOption(runDirOption())
     .addOption(
       new Option('--log-level <level>', 'log this and what is graver').choices(LOG_LEVELS).default('info'),
     )
@@ -129,6 +131,7 @@ export function settingsOf(images: readonly string[], options: ServeOptions): Da
     isShared: options.shared === true,
     diskTimeoutMs: options.diskTimeout === undefined ? null : options.diskTimeout * 1000,
     pidFile: options.pidFile === undefined ? null : resolve(options.pidFile),
+    runDirectory: options.runDir,
   };
 }
 

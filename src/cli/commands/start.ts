@@ -1,20 +1,17 @@
 import { Command } from 'commander';
-import { defaultConfigPath, readConfig } from '../config/config-file.js';
-import { absoluteComponent } from '../../control/component-spec.js';
-import { mirrorPaths } from '../../control/paths.js';
+import { defaultConfigPath } from '../config/config-file.js';
 import { systemClock } from '../../device/clock.js';
-import { startDetached } from '../daemon/detach.js';
 import { createServeLog, standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, UsageError } from '../errors.js';
-import { ggateUris, nbdUri } from '../mirrors/endpoints.js';
-import { askStatus, isRunning, providerName } from '../mirrors/run-dir.js';
+import { isRunning, providerName } from '../mirrors/run-dir.js';
 import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
+import { runInBackground } from '../mirrors/run-in-background.js';
 import { endProcess, runMirror } from '../mirrors/run-mirror.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { settingsLines } from '../mirrors/settings-text.js';
-import { addStartOptions, decideOptions, type GivenOptions, givenOptions } from '../mirrors/start-options.js';
-import { checkGgateOptions, settingsOf } from '../mirrors/start-settings.js';
+import { addStartOptions, givenOptions } from '../mirrors/start-options.js';
+import { wantedSettings } from '../mirrors/wanted-settings.js';
 import { settingsWarnings } from '../mirrors/warnings.js';
 import { printResult, writeQuietly } from '../output.js';
 
@@ -57,8 +54,7 @@ export function startCommand(): Command {
   return addStartOptions(command).action(
     async (name: string | undefined, providers: string[], flags: StartFlags) => {
       const given = givenOptions(command);
-      const all = name === undefined || providers.length === 0;
-      const wanted = all ? configured(name, flags, given) : [fromCommandLine(name, providers, flags, given)];
+      const wanted = wantedSettings({ name, providers, config: flags.config, given });
       const settings = flags.source === undefined ? wanted : [withSource(wanted, providerName(flags.source))];
       for (const warning of settings.flatMap(settingsWarnings))
         process.stderr.write(`ggmirror: warning: ${warning}\n`);
@@ -67,23 +63,9 @@ export function startCommand(): Command {
         printResult(flags.json === true, settings, () => settings.flatMap(settingsLines));
       } else if (flags.foreground === true) await runHere(settings);
       else if (name === undefined) await startAll(settings);
-      else for (const one of settings) await runInBackground(one);
+      else for (const one of settings) await runAndSay(one);
     },
   );
-}
-
-function fromCommandLine(
-  name: string,
-  providers: readonly string[],
-  { config }: StartFlags,
-  given: GivenOptions,
-): MirrorSettings {
-  if (config !== undefined) {
-    throw new UsageError('with --config the components are those of the file; leave them or --config out');
-  }
-  const components = providers.map(absoluteComponent);
-  checkGgateOptions(given);
-  return settingsOf(name, components, decideOptions(given));
 }
 
 /** It is said before it is done. */
@@ -99,21 +81,6 @@ function withSource(all: readonly MirrorSettings[], source: string): MirrorSetti
       : `is the source: what ${others.join(' and ')} has is overwritten in full`;
   process.stderr.write(`mirror/${settings.name}: ${source} ${what}\n`);
   return { ...settings, source };
-}
-
-/** Of the configuration file: the one called `name`, or all. */
-function configured(name: string | undefined, { config }: StartFlags, given: GivenOptions): MirrorSettings[] {
-  const path = config ?? defaultConfigPath(process.platform);
-  const mirrors = readConfig(path);
-  const wanted = mirrors.filter((one) => name === undefined || one.name === name);
-  if (wanted.length === 0) {
-    const known =
-      mirrors.length === 0 ? 'there are none' : `there are ${mirrors.map((one) => one.name).join(', ')}`;
-    throw new CommandError(
-      name === undefined ? `${path}: no [mirror.NAME]` : `${path}: no [mirror.${name}]; ${known}`,
-    );
-  }
-  return wanted.map((one) => settingsOf(one.name, one.components, decideOptions(given, one.options)));
 }
 
 async function runHere(all: readonly MirrorSettings[]): Promise<never> {
@@ -140,7 +107,7 @@ async function startAll(all: readonly MirrorSettings[]): Promise<void> {
     try {
       if (await isRunning(name, { runDir: runDirectory })) {
         writeQuietly(process.stdout, `mirror/${name} runs already\n`);
-      } else await runInBackground(settings);
+      } else await runAndSay(settings);
     } catch (error) {
       failed += 1;
       writeQuietly(process.stderr, `ggmirror: mirror/${name}: ${failureOf(error).message ?? ''}\n`);
@@ -149,14 +116,7 @@ async function startAll(all: readonly MirrorSettings[]): Promise<void> {
   if (failed > 0) throw new CommandError(`${failed} of ${all.length} mirrors were not started`);
 }
 
-async function runInBackground(settings: MirrorSettings): Promise<void> {
-  const { name, nbdPath, ggate, runDirectory } = settings;
-  const pid = await startDetached(new URL('../mirrors/mirror-child.js', import.meta.url), settings);
-  const uri = nbdUri(name, { unixPath: nbdPath ?? mirrorPaths(runDirectory, name).nbd });
-  const lines = [`mirror/${name} runs (process ${pid}), for NBD clients at ${uri}`];
-  if (ggate !== null) {
-    const status = await askStatus(name, { runDir: runDirectory });
-    lines.push(`for ggate clients at ${ggateUris(status.ggate).join(' and ')}`);
-  }
+async function runAndSay(settings: MirrorSettings): Promise<void> {
+  const lines = await runInBackground(settings);
   writeQuietly(process.stdout, `${lines.join('\n')}\n`);
 }

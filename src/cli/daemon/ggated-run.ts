@@ -1,3 +1,4 @@
+import { defaultRunDirectory } from '../../control/paths.js';
 import { systemClock } from '../../device/clock.js';
 import type { GgatedOptions } from '../ggated-options.js';
 import { createLineLog, standardOutput } from './log.js';
@@ -24,6 +25,8 @@ export async function runGgated(
     tls: null,
     isShared: false,
     diskTimeoutMs: null,
+    // It has no option for it, as FreeBSD's has none.
+    runDirectory: process.env['GGMIRROR_RUN_DIR'] ?? defaultRunDirectory(process.platform),
   } as const;
   if (verbose) {
     const output = standardOutput();

@@ -37,4 +37,6 @@ export interface DaemonSettings {
   /** How long a disk may take for one request; null for DEFAULT_DISK_TIMEOUT_MS. */
   readonly diskTimeoutMs: number | null;
   readonly pidFile: string | null;
+  /** Where its control socket is made. */
+  readonly runDirectory: string;
 }

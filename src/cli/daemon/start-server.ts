@@ -1,4 +1,5 @@
 import type { TlsOptions } from 'node:tls';
+import { startServeControl } from '../../control/serve/serve-control.js';
 import type { Clock } from '../../device/clock.js';
 import { probeMedia } from '../../device/media.js';
 import { probeExport } from '../../server/probe-export.js';
@@ -51,6 +52,8 @@ export async function startServer(
   });
   await sayMedia(settings, log);
   await listen(server, log);
+  const { runDirectory } = settings;
+  const control = await startServeControl({ runDirectory, pid: process.pid, sessions, clock, log });
   sayExports(settings, exports, log);
   return {
     async reload() {
@@ -61,7 +64,9 @@ export async function startServer(
       sayExports(settings, freshExports, log);
     },
     stopAccepting: () => server.close(),
-    drain: async (timeoutMs) => await sessions.drain(timeoutMs),
+    drain: async (timeoutMs) => {
+      await Promise.all([sessions.drain(timeoutMs), control?.close()]);
+    },
     sessionCount: async () => (await sessions.list()).length,
   };
 }
