@@ -4,7 +4,7 @@ import { createProgram } from './program.js';
 
 /** What goes wrong ends here: one line for what the world did, more for our bugs. */
 try {
-  await createProgram().parseAsync(process.argv);
+  await (await createProgram(process.argv[2])).parseAsync(process.argv);
 } catch (error) {
   const { exitCode, message } = failureOf(error);
   if (message !== null) process.stderr.write(`ggmirror: ${message}\n`);

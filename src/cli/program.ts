@@ -1,62 +1,49 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { attachCommand, detachCommand } from './commands/attach.js';
-import { benchCommand } from './commands/bench.js';
-import { clearCommand } from './commands/clear.js';
-import { configureCommand } from './commands/configure.js';
-import { copyCommand } from './commands/copy.js';
-import { demoteCommand } from './commands/demote.js';
-import { demoCommand } from './commands/demo.js';
-import { dumpCommand } from './commands/dump.js';
-import { infoCommand } from './commands/info.js';
-import { labelCommand } from './commands/label.js';
-import { listCommand } from './commands/list.js';
-import {
-  activateCommand,
-  deactivateCommand,
-  destroyCommand,
-  forgetCommand,
-  insertCommand,
-  removeCommand,
-} from './commands/members.js';
-import { promoteCommand } from './commands/promote.js';
-import { rebuildCommand } from './commands/rebuild.js';
-import { serveCommand } from './commands/serve.js';
-import { startCommand } from './commands/start.js';
-import { statusCommand } from './commands/status.js';
-import { stopCommand } from './commands/stop.js';
-import { verifyCommand } from './commands/verify.js';
 import { writeQuietly } from './output.js';
 
-/** The whole command line. Parsing throws CommanderError in place of ending the process. */
-export function createProgram(): Command {
+/** In the order of the help. Each loads what it needs and no more: that is most of the time of a short command. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  serve: async () => (await import('./commands/serve.js')).serveCommand(),
+  info: async () => (await import('./commands/info.js')).infoCommand(),
+  copy: async () => (await import('./commands/copy.js')).copyCommand(),
+  dump: async () => (await import('./commands/dump.js')).dumpCommand(),
+  clear: async () => (await import('./commands/clear.js')).clearCommand(),
+  label: async () => (await import('./commands/label.js')).labelCommand(),
+  start: async () => (await import('./commands/start.js')).startCommand(),
+  promote: async () => (await import('./commands/promote.js')).promoteCommand(),
+  demote: async () => (await import('./commands/demote.js')).demoteCommand(),
+  status: async () => (await import('./commands/status.js')).statusCommand(),
+  list: async () => (await import('./commands/list.js')).listCommand(),
+  configure: async () => (await import('./commands/configure.js')).configureCommand(),
+  rebuild: async () => (await import('./commands/rebuild.js')).rebuildCommand(),
+  verify: async () => (await import('./commands/verify.js')).verifyCommand(),
+  insert: async () => (await import('./commands/members.js')).insertCommand(),
+  remove: async () => (await import('./commands/members.js')).removeCommand(),
+  deactivate: async () => (await import('./commands/members.js')).deactivateCommand(),
+  activate: async () => (await import('./commands/members.js')).activateCommand(),
+  forget: async () => (await import('./commands/members.js')).forgetCommand(),
+  stop: async () => (await import('./commands/stop.js')).stopCommand(),
+  destroy: async () => (await import('./commands/members.js')).destroyCommand(),
+  attach: async () => (await import('./commands/attach.js')).attachCommand(),
+  detach: async () => (await import('./commands/attach.js')).detachCommand(),
+  bench: async () => (await import('./commands/bench.js')).benchCommand(),
+  demo: async () => (await import('./commands/demo.js')).demoCommand(),
+};
+
+/**
+ * The command line: of the command that is called `wanted`, or the whole one if there is no such command. Parsing throws
+ * CommanderError in place of ending the process.
+ */
+export async function createProgram(wanted = ''): Promise<Command> {
   const program = new Command('ggmirror')
     .description("block devices over FreeBSD's ggate protocol: serve them, copy them, measure them")
     // No short form, and only before the command: bench has a -V of its own.
     .version(readVersion(), '--version')
     .enablePositionalOptions()
     .addHelpText('after', '\nStart with: ggmirror demo');
-  const onDevices = [serveCommand(), infoCommand(), copyCommand(), dumpCommand(), clearCommand()];
-  const running = [
-    startCommand(),
-    promoteCommand(),
-    demoteCommand(),
-    statusCommand(),
-    listCommand(),
-    configureCommand(),
-    rebuildCommand(),
-    verifyCommand(),
-    insertCommand(),
-    removeCommand(),
-    deactivateCommand(),
-    activateCommand(),
-    forgetCommand(),
-    stopCommand(),
-    destroyCommand(),
-  ];
-  const onMirrors = [labelCommand(), ...running, attachCommand(), detachCommand()];
-  for (const command of [...onDevices, ...onMirrors, benchCommand(), demoCommand()])
-    program.addCommand(command);
+  const one = Object.hasOwn(COMMANDS, wanted) ? COMMANDS[wanted] : undefined;
+  for (const load of one === undefined ? Object.values(COMMANDS) : [one]) program.addCommand(await load());
   // Commands that are added don't inherit settings, so each gets them.
   for (const command of [program, ...program.commands]) configure(command);
   return program;

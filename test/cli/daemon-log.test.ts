@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { createLineLog, createServeLog, renderLine } from '../../src/cli/daemon/log.js';
+import { createLineLog, renderLine } from '../../src/cli/daemon/log.js';
+import { createServeLog } from '../../src/cli/daemon/serve-log.js';
 
 test.each([
   { fields: {}, message: 'stopped', line: 'stopped' },

@@ -98,7 +98,7 @@ test.each([
   ['a component is only named with -p', ['-a', 'data', '/x']],
   ['nothing to change', ['data']],
 ])('configure asks no mirror when it is used in a wrong way: %s', async (message, words) => {
-  const parsing = createProgram().parseAsync(['node', 'ggmirror', 'configure', ...words]);
+  const parsing = (await createProgram()).parseAsync(['node', 'ggmirror', 'configure', ...words]);
   await expect(parsing).rejects.toThrow(message);
   await expect(parsing).rejects.toBeInstanceOf(UsageError);
 });

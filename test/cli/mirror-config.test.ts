@@ -100,7 +100,12 @@ describe('start with a configuration file', () => {
     ['no [mirror.other]; there are data', (config) => ['other', '--config', config]],
     ['leave them or --config out', (config) => ['data', '/a.img', '--config', config]],
   ])('is refused: %s', async (says, words) => {
-    const parsed = createProgram().parseAsync(['node', 'ggmirror', 'start', ...words(dataMirror())]);
+    const parsed = (await createProgram('start')).parseAsync([
+      'node',
+      'ggmirror',
+      'start',
+      ...words(dataMirror()),
+    ]);
     await expect(parsed).rejects.toThrow(says);
   });
 });

@@ -231,7 +231,7 @@ describe('without a mirror', () => {
     { words: ['start', NAME, 'a.img', './a.img'], says: 'is given twice' },
     { words: ['start', NAME, 'ggate://backup'], says: 'is not of the form ggate://host[:port]/path' },
   ])('$words is refused', async ({ words, says }) => {
-    const parsed = createProgram().parseAsync([
+    const parsed = (await createProgram('start')).parseAsync([
       'node',
       'ggmirror',
       ...words,

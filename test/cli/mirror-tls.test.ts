@@ -79,7 +79,14 @@ describe.skipIf(!hasOpenssl())("a mirror's NBD port with TLS", () => {
     ['needs an nbd-port', ['--nbd-tls-cert', '/c', '--nbd-tls-key', '/k']],
     ['tls-cert and tls-key go together', ['--tls-cert', '/c']],
   ])('%s: %j is refused', async (says, wrong) => {
-    const parsed = createProgram().parseAsync(['node', 'ggmirror', 'start', 'data', '/a', ...wrong]);
+    const parsed = (await createProgram('start')).parseAsync([
+      'node',
+      'ggmirror',
+      'start',
+      'data',
+      '/a',
+      ...wrong,
+    ]);
     await expect(parsed).rejects.toThrow(says);
   });
 });

@@ -1,12 +1,11 @@
 import { Command } from 'commander';
 import { defaultConfigPath } from '../config/config-file.js';
 import { systemClock } from '../../device/clock.js';
-import { createServeLog, standardOutput } from '../daemon/log.js';
+import { standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, UsageError } from '../errors.js';
 import { isRunning, providerName } from '../mirrors/run-dir.js';
 import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 import { runInBackground } from '../mirrors/run-in-background.js';
-import { endProcess, runMirror } from '../mirrors/run-mirror.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { settingsLines } from '../mirrors/settings-text.js';
@@ -90,13 +89,16 @@ async function runHere(all: readonly MirrorSettings[]): Promise<never> {
       `--foreground is for one mirror; name one of ${all.map(({ name }) => name).join(', ')}`,
     );
   }
+  // In the background another process needs these, and this one does without what they load.
+  const { createServeLog } = await import('../daemon/serve-log.js');
+  const { endProcess, runMirror } = await import('../mirrors/run-mirror.js');
   const log = createServeLog({
     output: standardOutput(),
     isTerminal: process.stdout.isTTY,
     level: settings.logLevel,
   });
   const closeLog = async (): Promise<void> => await Promise.resolve();
-  endProcess(await runMirror(settings, { log, clock: systemClock, closeLog }));
+  return endProcess(await runMirror(settings, { log, clock: systemClock, closeLog }));
 }
 
 /** One that can't be started keeps none of the others from it. */

@@ -1,5 +1,3 @@
-import { pino } from 'pino';
-import { prettyFactory } from 'pino-pretty';
 import type { ServerLog } from '../../server/server-log.js';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -21,25 +19,6 @@ export interface TextOutput {
 export function standardOutput(): TextOutput {
   process.stdout.removeAllListeners('error').on('error', () => undefined);
   return process.stdout;
-}
-
-/** The log of `ggmirror serve`: a JSON line an event, or something for people where a person is looking. */
-export function createServeLog(options: {
-  readonly output: TextOutput;
-  readonly isTerminal: boolean;
-  readonly level: LogLevel;
-}): DaemonLog {
-  const { output, isTerminal, level } = options;
-  const settings = { level, base: isTerminal ? null : { pid: process.pid } };
-  if (!isTerminal) return pino({ ...settings, timestamp: pino.stdTimeFunctions.isoTime }, lines(output));
-  // The factory formats on the spot. pino-pretty's stream would do it later, and lose the lines before an exit.
-  const pretty = prettyFactory({
-    colorize: true,
-    singleLine: true,
-    translateTime: 'SYS:HH:MM:ss',
-    messageFormat: (entry, key) => printable(String(entry[key])),
-  });
-  return pino(settings, lines({ write: (line) => output.write(pretty(line)) }));
 }
 
 /** What ggated calls our levels; LOG_CRIT has no user there and is an error too. */
@@ -89,15 +68,9 @@ function renderValue(value: unknown): string {
 }
 
 /** Paths come from the network, so they could hold line breaks and terminal commands. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(
     /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
     (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
   );
 }
-
-const lines = (output: TextOutput): { write(line: string): void } => ({
-  write(line) {
-    output.write(line);
-  },
-});
