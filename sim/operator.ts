@@ -208,7 +208,7 @@ export class Operator {
     if (what === 'stale') this.#attachedAt.set(slot, world.nextOrder());
     if (what === 'rebuilt') this.#inStep.add(slot);
     if (what === 'disconnected' && this.#isUp) this.#inStep.delete(slot);
-    if (what === 'split brain' || what === 'foreign')
+    if (what === 'split brain' || what === 'newer' || what === 'foreign')
       world.fail(`${component.name} is refused without need: ${what}`);
   }
 }

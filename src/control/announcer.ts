@@ -33,6 +33,12 @@ const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
     'split-brain',
     (provider) => `${provider} was written without the others (split brain); neither side is touched.`,
   ),
+  newer: say(
+    'error',
+    'newer',
+    (provider) =>
+      `${provider} has data that this mirror, which was started without it, misses; it is left alone: stop the mirror and start it with both.`,
+  ),
   foreign: say('error', 'foreign', (provider) => `${provider} belongs to another mirror; it is not used.`),
 };
 

@@ -16,6 +16,8 @@ export const HOOK_EVENTS = {
   rebuilt: 'a component is up to date',
   repaired: 'a range that a component could not read was rewritten from another one',
   'split-brain': 'components were written without one another; neither side is touched',
+  newer:
+    'a component has data that the mirror, which was started without it, misses; neither side is touched',
   inserted: 'a provider has become a component; everything is copied to it',
   removed: 'a component was taken out for good',
   forgotten: 'a component that was not there was taken out for good',

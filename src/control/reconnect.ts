@@ -13,6 +13,9 @@ export interface ReconnectOptions {
   readonly log: ServerLog;
 }
 
+/** What a component came as, that would not change by itself. */
+const NEEDS_PERSON: readonly string[] = ['split brain', 'newer', 'foreign'];
+
 interface Effort {
   /** Of the next attempt; doubles with each one that leads to nothing. */
   delayMs: number;
@@ -38,8 +41,7 @@ export class Reconnect {
 
   start(): void {
     for (const component of this.options.mirror.components) {
-      const isHopeless = component.trouble === 'split brain' || component.trouble === 'foreign';
-      this.#effortOf(component).isHopeless = isHopeless;
+      this.#effortOf(component).isHopeless = NEEDS_PERSON.includes(component.trouble ?? '');
       this.#schedule(component);
     }
   }
@@ -147,7 +149,7 @@ export class Reconnect {
     if (outcome === 'STALE' && effort.isResyncWanted && component.state === 'STALE')
       await mirror.startResync(component);
     if (component.isConnected) effort.isResyncWanted = false;
-    return outcome === 'split brain' || outcome === 'foreign';
+    return NEEDS_PERSON.includes(outcome);
   }
 }
 

@@ -62,13 +62,8 @@ async function adopt(bare: readonly BareProvider[], wishes: Wishes): Promise<voi
     const label = bare[slot]?.label;
     if (label === undefined) return FREE_SLOT;
     const [isFull, lostAt] = isBehind(slot) ? [true, before] : [false, NO_UUID];
-    return {
-      componentUuid: uuidOfLabelId(label.did, random),
-      lostAt,
-      isMarked: isFull,
-      isFull,
-      isInactive: false,
-    };
+    const componentUuid = uuidOfLabelId(label.did, random);
+    return { ...FREE_SLOT, componentUuid, lostAt, isMarked: isFull, isFull };
   });
   const mirrorUuid = uuidOfLabelId(mirror.mid, random);
   for (const [slot, provider] of bare.entries()) {

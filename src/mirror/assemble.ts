@@ -1,16 +1,15 @@
 import { assert } from '../protocol/errors.js';
-import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { compareFreshness } from '../protocol/gmirror-checks.js';
 import { displayText, type DecodedLabel } from '../protocol/gmirror-label.js';
-import { HISTORY_COUNT, NO_UUID } from '../protocol/superblock.js';
+import { NO_UUID } from '../protocol/superblock.js';
 import { Assembly } from './assembly.js';
 import { makeAreas } from './adopt.js';
 import { AssembleError, type AssembleOptions, type AssembledMirror } from './assembled.js';
 import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from './balance.js';
 import type { Component, ComponentIdentity } from './component.js';
 import { decideAssembly, type AssemblyDecision, type BehindComponent } from './decide/assembly-decision.js';
-import { newUuid } from './ids.js';
 import type { JournalState } from './journal.js';
+import { hear, markEverything, markExtents, markNoted } from './marks.js';
 import { Membership } from './membership.js';
 import { Mirror } from './mirror.js';
 import type { FoundProvider, PresentProvider } from './assembly.js';
@@ -154,7 +153,7 @@ function makeMirror(
     mediaSizeBytes: superblock.mediaSizeBytes,
     sectorSizeBytes: superblock.sectorSizeBytes,
     components: identities,
-    journal: journalOf(options, found, source, decision),
+    journal: journalOf(found, source, decision),
     balance: options.balance ?? balanceOf(balance, identities),
     sliceBytes,
     settings: { balance, sliceBytes: labelledSliceBytes, noAutoSync, noFailSync },
@@ -168,24 +167,22 @@ function balanceOf(stored: number, identities: readonly ComponentIdentity[]): Ba
 }
 
 function journalOf(
-  { random }: AssembleOptions,
   found: readonly PresentProvider[],
   { facts }: PresentProvider,
-  { lostAt, beginsGeneration }: RunDecision,
+  { lostAt, missing }: RunDecision,
 ): JournalState {
   const { current, history } = facts.superblock;
   // No label that is there may look newer than the source's, to us or to the kernel.
   const { genid, syncid } = found
     .flatMap(({ facts: { superblock }, label }) => [superblock, label])
     .reduce((newest, one) => (compareFreshness(one, newest) > 0 ? one : newest));
-  const ids = { genid, syncid };
-  if (!beginsGeneration) return { current, history, lostAt, ...ids };
   return {
-    current: newUuid(random),
-    history: [current, ...history].slice(0, HISTORY_COUNT),
+    current,
+    history,
     lostAt,
-    genid: ids.genid,
-    syncid: ids.syncid + 1,
+    unheard: missing.filter(({ isUnheard }) => isUnheard).map(({ slot }) => slot),
+    genid,
+    syncid,
   };
 }
 
@@ -200,9 +197,11 @@ async function launch(
     assert(provider !== undefined, `${mirror.name}: slot ${slot} is not there`);
     return provider;
   };
-  const hot = decision.isCrashed ? hotExtents(decision.active.map(providerOf), source) : [];
   for (const behind of [...decision.behind, ...decision.missing]) {
-    await loadMissing(componentIn(mirror, behind.slot), behind, source, hot);
+    await loadMissing(componentIn(mirror, behind.slot), behind, source);
+  }
+  for (const { slot, isUnheard } of decision.behind) {
+    if (isUnheard) await hear(componentIn(mirror, slot), providerOf(slot).store, decision.active);
   }
   for (const { facts, media, label } of found) {
     const component = componentIn(mirror, facts.superblock.slot);
@@ -211,21 +210,15 @@ async function launch(
   }
   for (const slot of decision.inactive) componentIn(mirror, slot).isInactive = true;
   for (const slot of decision.active) mirror.attachActive(componentIn(mirror, slot), providerOf(slot).media);
-  await mirror.journal.recordMarks();
+  await mirror.journal.begin({ isOutside: decision.beginsGeneration });
   const full = mirror.components.filter(({ isFull }) => isFull);
   if (full.length > 0) {
     // All their bits are on stable storage now, and from here on tell how far the copy has come.
     for (const component of full) component.isFull = false;
-    await mirror.journal.recordMarks();
+    await mirror.journal.begin({ isOutside: false });
   }
   for (const { slot } of decision.behind) {
-    const { media, facts } = providerOf(slot);
-    // Whoever was touched has all its bits set, so there is nothing left to be distrusted.
-    await mirror.arrive(componentIn(mirror, slot), {
-      media,
-      superblock: facts.superblock,
-      isTouched: false,
-    });
+    await mirror.returns.admit(componentIn(mirror, slot), providerOf(slot).media);
   }
 }
 
@@ -242,36 +235,13 @@ function componentIn(mirror: Mirror, slot: number): Component {
   return component;
 }
 
-/** What every one in step has in its log; 'damaged' if one can't tell. */
-function hotExtents(
-  inStep: readonly PresentProvider[],
-  source: PresentProvider,
-): readonly number[] | 'damaged' {
-  const extents = new Set<number>();
-  for (const { store } of new Set([...inStep, source])) {
-    const log = store.readLog();
-    if (log === 'damaged') return log;
-    for (const extent of log) extents.add(extent);
-  }
-  return [...extents];
-}
-
+/** What the source knows. What it was sent itself and could not flush may be gone, and the others may have it. */
 async function loadMissing(
   component: Component,
   { slot, isFull }: BehindComponent,
-  source: PresentProvider,
-  hot: readonly number[] | 'damaged',
+  { store, facts: { superblock } }: PresentProvider,
 ): Promise<void> {
-  const { missing } = component;
-  if (isFull || hot === 'damaged') {
-    component.isFull = true;
-    missing.markAll();
-    return;
-  }
-  missing.union(await source.store.readBitmap(slot));
-  for (const extent of hot) {
-    const offsetBytes = extent * EXTENT_SIZE_BYTES;
-    const restBytes = source.facts.superblock.mediaSizeBytes - offsetBytes;
-    missing.mark({ offsetBytes, lengthBytes: Math.min(EXTENT_SIZE_BYTES, restBytes) });
-  }
+  await markNoted(component, store, [slot, superblock.slot]);
+  if (superblock.isRunning) markExtents(component, store.readLog());
+  if (isFull) markEverything(component);
 }

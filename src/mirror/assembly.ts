@@ -107,7 +107,7 @@ export class Assembly {
   async reopen(component: Component, found: (label: DecodedLabel) => void): Promise<Arrival> {
     const { media, superblock, label, touch } = await this.#open(component);
     if (superblock.componentUuid === component.identity.uuid) found(label);
-    return { media, superblock, isTouched: touch !== null };
+    return { media, superblock, touch };
   }
 
   /** Wipes label and private area of one that is not connected, and removes its area file. Rejects as reopen(), and if it is another one now. */

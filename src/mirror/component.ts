@@ -109,6 +109,8 @@ export class Component {
   unflushed: RegionBitmap;
   /** Everything must be copied: its `missing` is full. */
   isFull = false;
+  /** A person has given up what was written to it without the others. */
+  isDiscarded = false;
   /** A person has taken it out of use; it stays a component. */
   isInactive = false;
   /** It is about to be no component any more. */

@@ -122,6 +122,7 @@ function planOf(mirror: NewMirror, geometry: MirrorGeometry, mustCopy: boolean):
       isMarked: isFull(slot),
       isFull: isFull(slot),
       isInactive: false,
+      isUnheard: false,
     };
   });
   const deviceOf = (slot: number): BlockDevice => {

@@ -1,8 +1,7 @@
-import { DeviceError } from '../device/block-device.js';
 import { FREE_SLOT, NO_UUID, SLOT_COUNT, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import type { Component } from './component.js';
+import type { Side } from './decide/pair-facts.js';
 import type { LabelState, MirrorSettings } from './meta-store.js';
-import { RegionBitmap } from './region-bitmap.js';
 
 /** What the mirror remembers across crashes, besides log and bitmaps. */
 export interface JournalState {
@@ -10,28 +9,55 @@ export interface JournalState {
   readonly history: readonly Uuid[];
   /** By slot: the generation that a component had when it was lost; NO_UUID while it is in step. */
   readonly lostAt: readonly Uuid[];
+  /** Slots of components that were missing at a start: their own log and bitmaps count too when they come. */
+  readonly unheard: readonly number[];
   readonly genid: number;
   readonly syncid: number;
 }
 
+export interface TableFacts {
+  readonly state: JournalState;
+  /** Whose superblock it is for; null for nobody's. */
+  readonly writer: Component | null;
+  /** The generation that a component in step is known to have on stable storage. */
+  readonly confirmed: (slot: number) => Uuid;
+}
+
 /** The table of components, as superblocks have it. */
-export function slotTable(members: readonly Component[], { lostAt }: JournalState): SlotRecord[] {
+export function slotTable(
+  members: readonly Component[],
+  { state, writer, confirmed }: TableFacts,
+): SlotRecord[] {
   const slots: SlotRecord[] = Array.from({ length: SLOT_COUNT }, () => FREE_SLOT);
   for (const component of members) {
     const { slot, uuid } = component.identity;
-    const lost = lostAt[slot] ?? NO_UUID;
+    // A mixture is no source, whatever others have; and what it says of one that is would keep that from starting.
+    const isTold = component.state === 'ACTIVE' && component !== writer && writer?.state !== 'SYNCHRONIZING';
+    const isEarly = isTold && confirmed(slot) !== state.current;
+    const noted = state.lostAt[slot] ?? NO_UUID;
+    const lostAt = noted === NO_UUID && isEarly ? confirmed(slot) : noted;
     const isSuspect = component.isConnected && !component.can.flush;
     // One that is in step has marks where a verify has found it to differ.
-    const isMarked = lost !== NO_UUID || isSuspect || component.missing.countMarked > 0;
+    const isMarked = lostAt !== NO_UUID || isSuspect || component.missing.countMarked > 0;
     slots[slot] = {
       componentUuid: uuid,
-      lostAt: lost,
+      lostAt,
       isMarked,
       isFull: component.isFull,
       isInactive: component.isInactive,
+      isUnheard: state.unheard.includes(slot),
     };
   }
   return slots;
+}
+
+/** A running mirror as one of two that meet: the component in `slot`, which is ACTIVE, stands for it. */
+export function sideOf(slot: number, state: JournalState, slots: readonly SlotRecord[]): Side {
+  const { current, history, genid, syncid } = state;
+  const flags = { isRunning: false, isInconsistent: false };
+  const componentUuid = slots[slot]?.componentUuid ?? NO_UUID;
+  const superblock = { slot, componentUuid, current, history, slots, ...flags, genid, syncid };
+  return { superblock, genid, syncid, touch: null };
 }
 
 export interface LabelFacts {
@@ -52,25 +78,4 @@ export function labelStateOf(
   // As the kernel has it: who does not want to synchronize after a crash has no label that asks for it.
   const isDirty = isRunning && ofMirror?.noFailSync !== true;
   return { genid, syncid, isDirty, isSynchronizing, settings: { all, isInactive, ...ofMirror, ...own } };
-}
-
-/** What a component may miss, as the others are to remember it. */
-export function bitmapOf(component: Component, mediaSizeBytes: number): RegionBitmap {
-  if (!component.isConnected || component.can.flush) return component.missing;
-  // What was written to a component that can't flush stays suspect for as long as it is there.
-  const both = new RegionBitmap(mediaSizeBytes);
-  both.union(component.missing);
-  both.union(component.unflushed);
-  return both;
-}
-
-/** Of a component's store; whatever it was becomes a DeviceError. */
-export function toFailure(
-  component: Component,
-  reason: unknown,
-): { component: Component; error: DeviceError } {
-  const message = `${component.name}: its private area or label can't be written`;
-  const error =
-    reason instanceof DeviceError ? reason : new DeviceError('DEVICE_IO', 'EIO', message, { cause: reason });
-  return { component, error };
 }

@@ -1,33 +1,19 @@
-import { DeviceError } from '../device/block-device.js';
-import type { RandomSource } from '../device/random.js';
-import { HISTORY_COUNT, NO_UUID, type SlotRecord, type Uuid } from '../protocol/superblock.js';
+import { NO_UUID, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import type { Component } from './component.js';
-import type { ComponentSet } from './component-set.js';
-import { newUuid } from './ids.js';
-import { bitmapOf, labelStateOf, slotTable, toFailure, type JournalState } from './journal-state.js';
-import type { LabelState, MetaStore, MirrorSettings, SuperblockChange } from './meta-store.js';
+import type { Side } from './decide/pair-facts.js';
+import { everywhere, type StoreStep } from './everywhere.js';
+import { Generations } from './generations.js';
+import { putBitmaps, tellBitmaps } from './journal-bitmaps.js';
+import type { JournalOptions, MemberChange } from './journal-options.js';
+import { labelStateOf, sideOf, slotTable, type JournalState } from './journal-state.js';
+import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
 import { Turns } from './turns.js';
 
 export type { JournalState } from './journal-state.js';
 
-export interface JournalOptions {
-  readonly components: ComponentSet;
-  /** What labels are to say besides; null to leave them as they are. */
-  readonly settings: () => MirrorSettings | null;
-  readonly mediaSizeBytes: number;
-  readonly random: RandomSource;
-  /** A component failed to keep what it was told; drop it. Never the last ACTIVE one. */
-  readonly failed: (component: Component, error: DeviceError) => void;
-  /** Flushes the data of every component that can, and waits for it. */
-  readonly flushAll: () => Promise<void>;
-}
-
-/** Those of `leave` take no writes. */
-export interface MemberChange {
-  /** A component in a free slot that is not there yet. */
-  readonly joins?: { readonly component: Component; readonly lostAt: Uuid };
-  readonly leave: readonly Component[];
-}
+type IdentityChange = Required<
+  Pick<SuperblockChange, 'current' | 'history' | 'isRunning' | 'slots' | 'genid' | 'syncid'>
+>;
 
 /**
  * Puts on stable storage what must be there before something else happens: on every component that takes writes, one
@@ -35,31 +21,46 @@ export interface MemberChange {
  * recorded next.
  */
 export class Journal {
-  #state: JournalState;
+  readonly #generations: Generations;
   #isRunning = false;
   /** Losses so far, and how many of them all superblocks tell of. */
   #losses = 0;
   #recordedLosses = 0;
   /** Components still, but not any more in what is written. */
   #leaving: readonly Component[] = [];
-  /** Slots of resync targets that may say on stable storage that they are in step, while the others do not yet. */
-  readonly #claiming = new Set<number>();
   readonly #turns = new Turns();
 
   constructor(
     private readonly options: JournalOptions,
     state: JournalState,
   ) {
-    this.#state = state;
+    this.#generations = new Generations(state, options.random);
   }
 
   get state(): JournalState {
-    return this.#state;
+    return this.#generations.state;
   }
 
   /** Until that is over nothing may be answered: a crash would take a stale component for a good one. */
   get isLossPending(): boolean {
     return this.#losses > this.#recordedLosses;
+  }
+
+  /** Until beginGeneration() is done nothing may be written. */
+  get mustBegin(): boolean {
+    return this.#generations.mustBegin;
+  }
+
+  /** Before the first write after a loss. Rejects if that can't be made durable; the next call tries it again. */
+  beginGeneration(): Promise<void> {
+    return this.#turns.run(async () => {
+      if (this.mustBegin) await this.#startGeneration();
+    });
+  }
+
+  /** The mirror as the component in `slot`, which is ACTIVE, stands for it. */
+  side(slot: number): Side {
+    return sideOf(slot, this.state, this.slots);
   }
 
   /** The set of hot extents; with the first one the run begins, with none it is clean. */
@@ -102,18 +103,8 @@ export class Journal {
     return this.#turns.run(async () => {
       const losses = this.#losses;
       if (losses === this.#recordedLosses) return;
-      const lostAt = [...this.#state.lostAt];
-      let isNew = false;
-      for (const component of this.options.components.all) {
-        const { slot } = component.identity;
-        if (component.takesWrites || (lostAt[slot] !== NO_UUID && !this.#claiming.has(slot))) continue;
-        this.#claiming.delete(slot);
-        lostAt[slot] = this.#state.current;
-        isNew = true;
-      }
-      if (isNew) this.#state = { ...this.#nextGeneration(), lostAt, syncid: this.#state.syncid + 1 };
-      await this.#everywhere((store, component) => this.#writeIdentity(store, component));
-      await this.#everywhere((store) => store.flush());
+      if (this.#generations.noteLosses(this.options.components.all)) await this.#startGeneration();
+      else await this.#publish();
       this.#recordedLosses = losses;
     });
   }
@@ -126,7 +117,7 @@ export class Journal {
   changeMembers({ joins, leave }: MemberChange): Promise<void> {
     const { components } = this.options;
     return this.#turns.run(async () => {
-      const before = this.#state;
+      const before = this.state;
       let { lostAt } = before;
       if (joins !== undefined) {
         lostAt = lostAt.with(joins.component.identity.slot, joins.lostAt);
@@ -134,13 +125,12 @@ export class Journal {
       }
       this.#leaving = leave;
       for (const { identity } of leave) lostAt = lostAt.with(identity.slot, NO_UUID);
-      this.#state = { ...this.#nextGeneration(), lostAt };
       try {
-        await this.#everywhere((store, component) => this.#writeIdentity(store, component));
-        await this.#everywhere((store) => store.flush());
+        // As the kernel has it, labels are not raised by this; but by a loss that is yet to raise them.
+        await this.#startGeneration({ lostAt, syncid: before.syncid + (this.mustBegin ? 1 : 0) });
         components.remove(leave);
       } catch (error) {
-        this.#state = { ...this.#state, lostAt: before.lostAt };
+        this.#generations.revert(before);
         if (joins !== undefined) components.remove([joins.component]);
         throw error;
       } finally {
@@ -150,18 +140,17 @@ export class Journal {
   }
 
   /**
-   * Before everything is copied to a component: all its regions are marked on stable storage, and from then on the marks
-   * tell what is left to be copied, where FULL would mean to begin anew after a crash. It is the one that has the
-   * generation of this very component from then on; another one in its place is not.
+   * A component that is behind has come, and is about to be copied to: what it misses, by its own account too, is on
+   * stable storage here before its own account is overwritten, and so is the generation by which it is known again.
    */
-  trustMarks(component: Component): Promise<void> {
+  acceptTarget(component: Component): Promise<void> {
     return this.#turns.run(async () => {
       await this.#writeBitmaps();
-      const lostAt = this.#state.lostAt.with(component.identity.slot, component.store.superblock.current);
-      this.#state = { ...this.#state, lostAt };
+      if (!component.isConnected) return;
+      this.#generations.accept(component.identity.slot, component.store.superblock.current);
+      // From here on its bits tell how far the copy has come.
       component.isFull = false;
-      await this.#everywhere((store, who) => this.#writeIdentity(store, who));
-      await this.#everywhere((store) => store.flush());
+      await this.#publish();
     });
   }
 
@@ -170,12 +159,12 @@ export class Journal {
     return this.#turns.run(() => this.#putBitmaps());
   }
 
-  /** A component that is behind has come: from now on it says itself that its data is a mixture. */
+  /** After acceptTarget(): from now on it says itself that its data is a mixture. */
   beginResync(component: Component, extents: readonly number[]): Promise<void> {
     return this.#turns.run(async () => {
       const { store } = component;
       // What others miss it may not know yet; once it is in step it may be the only one that could.
-      await this.#tellBitmaps(component);
+      await tellBitmaps(store, this.options.components.all, this.options.mediaSizeBytes);
       await this.#writeIdentity(store, component);
       await store.writeLog(extents);
       await store.flush();
@@ -186,53 +175,81 @@ export class Journal {
   endResync(component: Component): Promise<void> {
     return this.#turns.run(async () => {
       const { slot } = component.identity;
-      const lostAt = this.#state.lostAt.with(slot, NO_UUID);
       const { store } = component;
       // If it is lost from here on it counts as lost anew, or it could later pass for one that misses nothing.
-      this.#claiming.add(slot);
-      await store.writeSuperblock({ ...this.#change({ ...this.#state, lostAt }), isInconsistent: false });
+      this.#generations.claim(slot);
+      const inStep = { ...this.state, lostAt: this.state.lostAt.with(slot, NO_UUID) };
+      await store.writeSuperblock({ ...this.#change(inStep, component), isInconsistent: false });
       await store.writeLabel(this.#label(component, false));
       await store.flush();
-      this.#state = { ...this.#state, lostAt };
+      this.#generations.claimed(slot);
       await this.#everywhere((other, who) =>
         who === component ? Promise.resolve() : this.#writeIdentity(other, who),
       );
       await this.#writeBitmaps();
       await this.#everywhere((other) => other.flush());
-      this.#claiming.delete(slot);
+      this.#generations.joined(slot);
     });
   }
 
   /**
-   * All marks, and then what superblocks say of them. At a start: who is behind is marked on stable storage before the
-   * superblock says that the log, which may have said so until now, means nothing any more. And when a component that is
-   * in step was found to differ.
+   * All marks, and then what superblocks say of them: when a component that is in step was found to differ, or one that
+   * is not comes into use.
    */
   recordMarks(): Promise<void> {
     return this.#turns.run(async () => {
       await this.#writeBitmaps();
-      await this.#everywhere((store, component) => this.#writeIdentity(store, component));
-      await this.#everywhere((store) => store.flush());
+      await this.#publish();
+    });
+  }
+
+  /**
+   * At a start: who is behind is marked on stable storage before the superblock says that the log, which may have said
+   * so until now, means nothing any more. `isOutside`: the data is of no generation that anybody knows.
+   */
+  begin({ isOutside }: { readonly isOutside: boolean }): Promise<void> {
+    return this.#turns.run(async () => {
+      await this.#writeBitmaps();
+      if (isOutside || this.#generations.mayDiffer(this.options.components.all))
+        await this.#startGeneration();
+      else await this.#publish();
     });
   }
 
   /** Everything that is remembered, to every component: at the end. */
   writeAll(): Promise<void> {
     return this.#turns.run(async () => {
-      await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+      await this.#publish();
       await this.#writeBitmaps();
-      await this.#everywhere((store) => store.flush());
     });
   }
 
-  /** A new generation, as when a mirror goes on without a component or is promoted. */
-  #nextGeneration(): JournalState {
-    const { current, history } = this.#state;
-    return {
-      ...this.#state,
-      current: newUuid(this.options.random),
-      history: [current, ...history].slice(0, HISTORY_COUNT),
-    };
+  async #startGeneration(change: Partial<JournalState> = {}): Promise<void> {
+    this.#generations.moveOn(this.options.components.all, change);
+    await this.#publish();
+    this.#generations.begun();
+  }
+
+  /**
+   * Superblocks and labels. A new generation is published twice where several components are in step: until each is known
+   * to have it, the others say that it was lost at the one before, since a crash may leave it there.
+   */
+  async #publish(): Promise<void> {
+    const { active } = this.options.components;
+    const { current } = this.state;
+    const isEarly = ({ identity }: Component): boolean =>
+      this.#generations.confirmedOf(identity.slot) !== current;
+    if (active.length > 1 && active.some(isEarly)) await this.#publishOnce();
+    await this.#publishOnce();
+  }
+
+  async #publishOnce(): Promise<void> {
+    const { current } = this.state;
+    await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+    await this.#everywhere(async (store, component) => {
+      await store.flush();
+      if (component.state === 'ACTIVE') this.#generations.confirm(component.identity.slot, current);
+    });
   }
 
   async #writeBitmaps(): Promise<void> {
@@ -240,63 +257,40 @@ export class Journal {
     await this.#everywhere((store) => store.flush());
   }
 
-  async #putBitmaps(): Promise<void> {
-    for (const component of this.options.components.all) {
-      const bitmap = bitmapOf(component, this.options.mediaSizeBytes);
-      const pages = bitmap.takeChangedPages();
-      if (pages.length === 0) continue;
-      const { slot } = component.identity;
-      try {
-        await this.#everywhere((store) => store.writeBitmap(slot, bitmap, pages));
-      } catch (error) {
-        for (const page of pages) bitmap.retakePage(page);
-        throw error;
-      }
-    }
-  }
-
-  /** All that the others may miss, to one that was not there when it was written down. */
-  async #tellBitmaps(newcomer: Component): Promise<void> {
-    for (const component of this.options.components.all) {
-      if (component === newcomer) continue;
-      const bitmap = bitmapOf(component, this.options.mediaSizeBytes);
-      const pages = bitmap.markedPages();
-      if (pages.length > 0) await newcomer.store.writeBitmap(component.identity.slot, bitmap, pages);
-    }
+  #putBitmaps(): Promise<void> {
+    const { components, mediaSizeBytes } = this.options;
+    return putBitmaps(components.all, mediaSizeBytes, (step) => this.#everywhere(step));
   }
 
   #writeIdentity(store: MetaStore, component: Component): Promise<void> {
     const isResyncing = component.state !== 'ACTIVE';
     // The target of a resync keeps the generation of its data until it has all of the new one.
-    const { current, history, ...rest } = this.#change(this.#state);
+    const { current, history, ...rest } = this.#change(this.state, component);
     const change: SuperblockChange = isResyncing
       ? { ...rest, isInconsistent: true }
       : { ...rest, current, history, isInconsistent: false };
     return store.writeSuperblock(change).then(() => store.writeLabel(this.#label(component, isResyncing)));
   }
 
-  #change(
-    state: JournalState,
-  ): Required<Pick<SuperblockChange, 'current' | 'history' | 'isRunning' | 'slots' | 'genid' | 'syncid'>> {
+  #change(state: JournalState, writer: Component): IdentityChange {
     const { current, history, genid, syncid } = state;
-    return {
-      current,
-      history,
-      isRunning: this.#isRunning,
-      slots: slotTable(this.#members, state),
-      genid,
-      syncid,
-    };
+    const slots = this.#slotsFor(writer, state);
+    return { current, history, isRunning: this.#isRunning, slots, genid, syncid };
   }
 
   /** The table of components, as superblocks are to have it. */
   get slots(): readonly SlotRecord[] {
-    return slotTable(this.#members, this.#state);
+    return this.#slotsFor(null, this.state);
+  }
+
+  #slotsFor(writer: Component | null, state: JournalState): SlotRecord[] {
+    const confirmed = (slot: number): Uuid => this.#generations.confirmedOf(slot);
+    return slotTable(this.#members, { state, writer, confirmed });
   }
 
   #label(component: Component, isSynchronizing: boolean): LabelState {
     return labelStateOf(component, {
-      state: this.#state,
+      state: this.state,
       isRunning: this.#isRunning,
       isSynchronizing,
       all: this.#members.length,
@@ -308,19 +302,7 @@ export class Journal {
     return this.options.components.all.filter((component) => !this.#leaving.includes(component));
   }
 
-  /** On all that take writes, at the same time. Rejects if no ACTIVE one has done it. */
-  async #everywhere(step: (store: MetaStore, component: Component) => Promise<void>): Promise<void> {
-    const targets = this.options.components.all.filter((component) => component.takesWrites);
-    const outcomes = await Promise.allSettled(targets.map((component) => step(component.store, component)));
-    const isHeld = outcomes.some(
-      ({ status }, index) => status === 'fulfilled' && targets[index]?.state === 'ACTIVE',
-    );
-    const failures = targets.flatMap((component, index) => {
-      const outcome = outcomes[index];
-      return outcome?.status === 'rejected' ? [toFailure(component, outcome.reason)] : [];
-    });
-    for (const { component, error } of failures) this.options.failed(component, error);
-    if (isHeld) return;
-    throw failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component');
+  #everywhere(step: StoreStep): Promise<void> {
+    return everywhere(this.options.components.all, step, this.options.failed);
   }
 }

@@ -215,7 +215,7 @@ export class Membership {
     this.assembly.take(slot, opener);
     mirror.options.events.changed('inserted', component, null);
     if (isInactive) await media.close();
-    else await mirror.arrive(component, { media, superblock, isTouched: false });
+    else await mirror.arrive(component, { media, superblock, touch: null });
   }
 
   /** It is lost on purpose. */

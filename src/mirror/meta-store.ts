@@ -45,6 +45,10 @@ export type SuperblockChange = Partial<
 export interface MetaStore {
   /** As last written or read. */
   readonly superblock: Superblock;
+  /** The hot extents as last read or written. 'damaged': nobody knows, and every extent counts as hot. */
+  readLog(): readonly number[] | 'damaged';
+  /** What the component of `slot` may miss, the caller's own from then on. */
+  readBitmap(slot: number): Promise<RegionBitmap>;
   writeSuperblock(change: SuperblockChange): Promise<void>;
   writeLog(extents: readonly number[]): Promise<void>;
   /** The parts of `bitmap`, which is that of `slot`, that hold the given pages. */

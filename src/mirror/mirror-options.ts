@@ -5,13 +5,14 @@ import type { BalanceAlgorithm, BalanceOptions } from './balance.js';
 import type { Component, ComponentIdentity, ComponentMedia } from './component.js';
 import type { JournalState } from './journal.js';
 import type { MirrorSettings } from './meta-store.js';
+import type { Touch } from './decide/pair-facts.js';
 
 /** A component that can be talked to, as it comes to the mirror. */
 export interface Arrival {
   readonly media: ComponentMedia;
   readonly superblock: Superblock;
   /** Somebody else changed its label or its image since we wrote them. */
-  readonly isTouched: boolean;
+  readonly touch: Touch;
 }
 
 export interface MirrorEvents {

@@ -20,6 +20,8 @@ export interface WriteHost {
   readonly absent: readonly Component[];
   /** A loss is not recorded yet; until then nothing is answered. */
   readonly mustWait: boolean;
+  /** Before anything is written, a new generation may have to begin. */
+  readonly journal: { readonly mustBegin: boolean; beginGeneration(): Promise<void> };
   /**
    * Drops the components that failed, durably, then says whether the write holds: null if a component that was ACTIVE
    * took it, else the error for the caller.
@@ -33,8 +35,8 @@ export interface WriteHost {
 
 /**
  * One write, or write-zeroes, from the caller to every component. In order: the range is locked, its extents are hot on
- * stable storage, the components that miss it are marked, those that are there are sent it, those that failed are
- * dropped durably, the caller is answered (promises 1, 2 and 5 of the mirror).
+ * stable storage, the generation is one that nobody else has, the components that miss it are marked, those that are
+ * there are sent it, those that failed are dropped durably, the caller is answered (promises 1, 2 and 5 of the mirror).
  */
 export class MirrorWrite implements RangeHolder, LogEntrant, ComponentIo {
   readonly op: BlockOp;
@@ -75,6 +77,18 @@ export class MirrorWrite implements RangeHolder, LogEntrant, ComponentIo {
       return;
     }
     this.#isInLog = true;
+    if (this.host.journal.mustBegin) this.#awaitGeneration();
+    else this.#send();
+  }
+
+  #awaitGeneration(): void {
+    this.host.journal.beginGeneration().then(
+      () => (this.host.journal.mustBegin ? this.#awaitGeneration() : this.#send()),
+      (error: unknown) => this.#end(error as DeviceError),
+    );
+  }
+
+  #send(): void {
     const { targets, absent } = this.host;
     assert(targets.length > 0, 'mirror: a write without a component');
     for (const component of absent) component.missing.mark(this);

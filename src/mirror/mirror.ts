@@ -38,7 +38,7 @@ export class Mirror implements BlockDevice {
   readonly reads: MirrorReads;
   readonly #set: ComponentSet;
   readonly #flush: MirrorFlush;
-  readonly #returns: Returns;
+  readonly returns: Returns;
   #writes = 0;
   #lastWriteMs = 0;
   #tick: Timer | null = null;
@@ -61,7 +61,7 @@ export class Mirror implements BlockDevice {
     );
     this.pace = new Pace(clock);
     this.#flush = new MirrorFlush(this);
-    this.#returns = new Returns(this);
+    this.returns = new Returns(this);
     this.journal = new Journal(
       {
         components: this.#set,
@@ -142,7 +142,7 @@ export class Mirror implements BlockDevice {
   }
 
   resyncOf(component: Component): ResyncProgress | null {
-    return this.#returns.progressOf(component);
+    return this.returns.progressOf(component);
   }
 
   start(request: BlockIo): void {
@@ -179,7 +179,7 @@ export class Mirror implements BlockDevice {
     // The target of a resync may have taken what no ACTIVE one has.
     if (good === 0)
       for (const component of this.targets)
-        if (component.state !== 'ACTIVE') this.#returns.differs(component, write);
+        if (component.state !== 'ACTIVE') this.returns.differs(component, write);
     while (this.mustWait) await this.lossesRecorded();
     if (good > 0) return null;
     return (
@@ -207,7 +207,7 @@ export class Mirror implements BlockDevice {
   drop(component: Component, error: DeviceError): boolean {
     if (!component.isConnected) return false;
     if (component.state === 'ACTIVE' && this.#set.active.length === 1) return false;
-    this.#returns.stop(component, error);
+    this.returns.stop(component, error);
     // What it has in flight is answered inside lose(), and has to wait for the record, too.
     this.journal.expectLoss();
     const media = component.lose(error);
@@ -277,12 +277,12 @@ export class Mirror implements BlockDevice {
 
   /** A component has come, or come back. Resolves when it is ACTIVE, or its resync has begun, or it was refused. */
   arrive(component: Component, arrival: Arrival): Promise<ArrivalOutcome> {
-    return this.#returns.arrive(component, arrival);
+    return this.returns.arrive(component, arrival);
   }
 
   /** For a STALE component. */
   startResync(component: Component): Promise<void> {
-    return this.#returns.startResync(component);
+    return this.returns.startResync(component);
   }
 
   /** Components that are in step, before the first request. */
@@ -297,7 +297,7 @@ export class Mirror implements BlockDevice {
     if (this.#writes > 0) await new Promise<void>((resolve) => this.#whenQuiet.push(resolve));
     this.#isClosed = true;
     const ending = new DeviceError('DEVICE_CLOSED', 'ENXIO', `${this.name} is stopped`);
-    await Promise.all([this.#returns.finishAll(ending), this.#verify?.stop()]);
+    await Promise.all([this.returns.finishAll(ending), this.#verify?.stop()]);
     this.#tick?.cancel();
     await this.log.empty();
     await this.journal.writeAll();

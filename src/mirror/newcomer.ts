@@ -64,6 +64,7 @@ export const slotOfNewcomer = ({ uuid, before, isInactive }: Newcomer): SlotReco
   isMarked: true,
   isFull: true,
   isInactive,
+  isUnheard: false,
 });
 
 /**

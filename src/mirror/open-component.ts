@@ -10,10 +10,8 @@ import { AreaStore, type NewSuperblock } from './area-store.js';
 import type { OpenedProvider } from './provider.js';
 import type { ComponentMedia } from './component.js';
 import { labelIdOf } from './ids.js';
+import type { Touch } from './decide/pair-facts.js';
 import { ComponentStore, isLabelTouched, readLabelSector } from './component-store.js';
-
-/** Who changed a component since we did. 'label': its label was written, as the kernel's gmirror does; 'image': its file was. */
-export type Touch = 'label' | 'image' | null;
 
 /** What an opened provider is. */
 export type OpenedComponent =

@@ -1,8 +1,9 @@
 import { DeviceError } from '../device/block-device.js';
 import type { ActivityLog } from './activity-log.js';
 import { judgeArrival } from './arrival.js';
-import type { Component } from './component.js';
+import type { Component, ComponentMedia } from './component.js';
 import type { Journal } from './journal.js';
+import { hear, markEverything } from './marks.js';
 import type { Arrival, MirrorOptions } from './mirror-options.js';
 import type { MirrorReads } from './mirror-reads.js';
 import type { ByteRange } from '../protocol/geometry.js';
@@ -11,7 +12,8 @@ import { Resync, type ResyncProgress } from './resync.js';
 import type { Pace } from './sweep/pace.js';
 
 /** What became of a component that came. */
-export type ArrivalOutcome = 'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'split brain' | 'foreign' | 'unwanted';
+export type ArrivalOutcome =
+  'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'split brain' | 'newer' | 'foreign' | 'unwanted';
 
 /** What the return of a component needs of its mirror. */
 export interface ReturnHost {
@@ -19,14 +21,16 @@ export interface ReturnHost {
   readonly journal: Journal;
   readonly log: ActivityLog;
   readonly isAutosync: boolean;
+  /** Those in step, at least one: they are read from. */
+  readonly active: readonly Component[];
   readonly locks: RangeLocks;
   readonly pace: Pace;
-  /** Those to read from. */
-  readonly active: readonly Component[];
   readonly reads: Pick<MirrorReads, 'start'>;
   statesChanged(): void;
   drop(component: Component, error: DeviceError): boolean;
 }
+
+const mayCome = ({ isWanted, isConnected }: Component): boolean => isWanted && !isConnected;
 
 /** The way back of a component that was not there, or is not in step: from its arrival over its resync to ACTIVE. */
 export class Returns {
@@ -41,31 +45,44 @@ export class Returns {
   /** See Mirror.arrive(). */
   async arrive(component: Component, arrival: Arrival): Promise<ArrivalOutcome> {
     const { options, journal } = this.host;
-    if (!component.isWanted) {
-      await arrival.media.close();
-      return 'unwanted';
+    if (!mayCome(component)) return await this.#refuse('unwanted', arrival);
+    // What is written down about it counts, and this may be the loss of it.
+    await journal.lossesRecorded();
+    const inStep = this.host.active.map(({ identity }) => identity.slot).sort((one, other) => one - other);
+    const { touch, superblock, media } = arrival;
+    const { genid, syncid } = superblock;
+    const verdict = judgeArrival(
+      { superblock, touch, genid, syncid },
+      {
+        mirrorUuid: options.uuid,
+        componentUuid: component.identity.uuid,
+        mirror: journal.side(inStep[0] ?? 0),
+        isFull: component.isFull,
+        isDiscarded: component.isDiscarded,
+      },
+    );
+    if (verdict.outcome !== 'accept') {
+      component.trouble = verdict.outcome;
+      options.events.changed(verdict.outcome, component, null);
+      return await this.#refuse(verdict.outcome, arrival);
     }
-    const { uuid, slot } = component.identity;
-    const verdict = judgeArrival(arrival.superblock, {
-      mirrorUuid: options.uuid,
-      componentUuid: uuid,
-      slot,
-      journal: journal.state,
-      isFull: component.isFull,
-      isTouched: arrival.isTouched,
-    });
-    if (verdict === 'split brain' || verdict === 'foreign') {
-      component.trouble = verdict;
-      options.events.changed(verdict, component, null);
-      await arrival.media.close();
-      return verdict;
-    }
-    if (verdict === 'full') {
-      component.isFull = true;
-      component.missing.markAll();
-    }
-    component.attach(arrival.media, 'attachedStale');
-    options.events.changed('stale', component, null);
+    if (verdict.isUnheard) await hear(component, media.store, inStep);
+    // It may have been taken out of use meanwhile, or have come another way.
+    if (!mayCome(component)) return await this.#refuse('unwanted', arrival);
+    if (verdict.isFull) markEverything(component);
+    component.isDiscarded = false;
+    return await this.admit(component, media);
+  }
+
+  async #refuse<Outcome extends ArrivalOutcome>(outcome: Outcome, { media }: Arrival): Promise<Outcome> {
+    await media.close();
+    return outcome;
+  }
+
+  /** A component that is behind is there, and all that it may miss is marked. */
+  async admit(component: Component, media: ComponentMedia): Promise<'SYNCHRONIZING' | 'STALE'> {
+    component.attach(media, 'attachedStale');
+    this.host.options.events.changed('stale', component, null);
     if (!this.host.isAutosync) return 'STALE';
     await this.startResync(component);
     return component.state === 'SYNCHRONIZING' ? 'SYNCHRONIZING' : 'STALE';
@@ -75,10 +92,12 @@ export class Returns {
   async startResync(component: Component): Promise<void> {
     const { host } = this;
     const { options } = host;
-    component.move('resyncStarted');
-    host.statesChanged();
     try {
-      if (component.isFull) await host.journal.trustMarks(component);
+      await host.journal.acceptTarget(component);
+      // Unless it was lost meanwhile, or somebody else has begun.
+      if (component.state !== 'STALE') return;
+      component.move('resyncStarted');
+      host.statesChanged();
       await host.journal.beginResync(component, host.log.extents());
     } catch (error) {
       host.drop(component, error as DeviceError);
@@ -151,7 +170,6 @@ export class Returns {
       host.drop(component, new DeviceError('DEVICE_IO', 'EIO', message));
       return;
     }
-    component.isFull = false;
     component.isCacheDoubtful = false;
     component.move('resyncFinished');
     host.statesChanged();

@@ -31,7 +31,7 @@ const AT = {
 const NAME_BYTES = 64;
 const SLOT = { uuid: 0, lostAt: 16, flags: 32, sizeBytes: 64 } as const;
 const FLAG = { running: 1, inconsistent: 2 } as const;
-const SLOT_FLAG = { marked: 1, full: 2, inactive: 4 } as const;
+const SLOT_FLAG = { marked: 1, full: 2, inactive: 4, unheard: 8 } as const;
 
 /** A UUID as 32 lower-case hex digits. */
 export type Uuid = string;
@@ -48,6 +48,8 @@ export interface SlotRecord {
   readonly isFull: boolean;
   /** A person has taken it out of use; it stays a component. */
   readonly isInactive: boolean;
+  /** It was missing when a mirror was started: it may have been written in a way that nobody here has seen. */
+  readonly isUnheard: boolean;
 }
 
 export const FREE_SLOT: SlotRecord = {
@@ -56,6 +58,7 @@ export const FREE_SLOT: SlotRecord = {
   isMarked: false,
   isFull: false,
   isInactive: false,
+  isUnheard: false,
 };
 
 export interface Superblock {
@@ -131,7 +134,8 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
     const slotFlags =
       (slot.isMarked ? SLOT_FLAG.marked : 0) +
       (slot.isFull ? SLOT_FLAG.full : 0) +
-      (slot.isInactive ? SLOT_FLAG.inactive : 0);
+      (slot.isInactive ? SLOT_FLAG.inactive : 0) +
+      (slot.isUnheard ? SLOT_FLAG.unheard : 0);
     block.writeUInt32LE(slotFlags, at + SLOT.flags);
   });
   return sealBlock(block);
@@ -172,6 +176,7 @@ export function decodeSuperblock(block: Buffer): Superblock {
         isMarked: has(slotFlags, SLOT_FLAG.marked),
         isFull: has(slotFlags, SLOT_FLAG.full),
         isInactive: has(slotFlags, SLOT_FLAG.inactive),
+        isUnheard: has(slotFlags, SLOT_FLAG.unheard),
       };
     }),
   };

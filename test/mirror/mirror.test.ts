@@ -279,7 +279,7 @@ describe('a mirror', () => {
   test('copies everything to a component whose generation is older than the one it was lost at', async () => {
     const rig = makeRig();
     rig.mirror.drop(rig.component(1), lost('disk1'));
-    await rig.settle();
+    await writeBytes(rig.mirror, 0, block(1));
     await rig.arrive(1);
     await rig.settle();
     rig.mirror.drop(rig.component(1), lost('disk1'));

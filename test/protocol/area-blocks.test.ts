@@ -227,7 +227,14 @@ describe('a superblock', () => {
       slots: flags.map(([isMarked, isFull, lostAt], index) =>
         isFull && index !== rest.slot && index % 2 === 0
           ? FREE_SLOT
-          : { componentUuid: uuids[index] ?? NO_UUID, lostAt, isMarked, isFull, isInactive: isMarked },
+          : {
+              componentUuid: uuids[index] ?? NO_UUID,
+              lostAt,
+              isMarked,
+              isFull,
+              isInactive: isMarked,
+              isUnheard: isFull,
+            },
       ),
     }));
   const whole = (): Superblock => ({
@@ -254,6 +261,7 @@ describe('a superblock', () => {
       isMarked: true,
       isFull: true,
       isInactive: true,
+      isUnheard: true,
     });
     const block = encodeSuperblock({
       ...whole(),
@@ -276,7 +284,7 @@ describe('a superblock', () => {
     const words = [136, 140, 144, 148, 152, 156, 304, 308, 312].map((at) => block.readUInt32LE(at));
     expect(words).toEqual([512, 65_536, 4_194_304, 16, 3, 2, 0, 21, 22]);
     expect(block.readBigUInt64LE(320)).toBe(23n);
-    expect([hex(400), hex(416), block.readUInt32LE(432)]).toEqual([uuidOf(7), uuidOf(8), 7]);
+    expect([hex(400), hex(416), block.readUInt32LE(432)]).toEqual([uuidOf(7), uuidOf(8), 15]);
   });
 
   test.each([

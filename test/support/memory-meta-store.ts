@@ -1,5 +1,5 @@
 import type { LabelState, MetaStore, SuperblockChange } from '../../src/mirror/meta-store.js';
-import type { RegionBitmap } from '../../src/mirror/region-bitmap.js';
+import { RegionBitmap } from '../../src/mirror/region-bitmap.js';
 import type { Superblock } from '../../src/protocol/superblock.js';
 
 /** What a component remembers, in memory: what was written, and what of that was flushed. */
@@ -22,6 +22,16 @@ export class MemoryMetaStore implements MetaStore {
   constructor(superblock: Superblock) {
     this.superblock = superblock;
     this.durable = { superblock, log: [], bitmaps: new Map() };
+  }
+
+  readLog(): readonly number[] {
+    return this.log;
+  }
+
+  readBitmap(slot: number): Promise<RegionBitmap> {
+    const bitmap = new RegionBitmap(this.superblock.mediaSizeBytes);
+    for (const region of this.bitmaps.get(slot) ?? []) bitmap.markRegion(region);
+    return Promise.resolve(bitmap);
   }
 
   writeSuperblock(change: SuperblockChange): Promise<void> {

@@ -118,6 +118,7 @@ export function makeRig({
       current: FIRST_GENERATION,
       history: [],
       lostAt: Array.from({ length: SLOT_COUNT }, () => NO_UUID),
+      unheard: [],
       genid: 0,
       syncid: 1,
     },
@@ -160,7 +161,7 @@ export function makeRig({
     const disk = disks[slot];
     if (disk === undefined) throw new Error(`no disk ${slot}`);
     disk.fault.plan = () => null;
-    return { media: connect(disk), superblock: disk.store.superblock, isTouched: false };
+    return { media: connect(disk), superblock: disk.store.superblock, touch: null };
   };
   disks.forEach((disk, slot) => mirror.attachActive(component(slot), connect(disk)));
   return {

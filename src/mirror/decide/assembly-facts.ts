@@ -1,18 +1,14 @@
 import type { Superblock, Uuid } from '../../protocol/superblock.js';
+import type { Side } from './pair-facts.js';
 
 /** What is known of a component that is there when a mirror starts. */
-export interface PresentComponent {
+export interface PresentComponent extends Side {
   /** As the administrator gave it. */
   readonly name: string;
   readonly isLocal: boolean;
   /** 0 to 255, higher is preferred. */
   readonly priority: number;
   readonly superblock: Superblock;
-  /** Of its label, as it is now. */
-  readonly genid: number;
-  readonly syncid: number;
-  /** Who changed it since we did: 'label' for one that the kernel's gmirror ran, 'image' for a file that was written. */
-  readonly touch: 'label' | 'image' | null;
   /** Its label says INACTIVE: a person has taken it out of use. */
   readonly isInactive: boolean;
   /** Its label says NOFAILSYNC: who was in step when the run before crashed counts as in step still. */
@@ -23,14 +19,18 @@ export interface AssemblyInput {
   readonly present: readonly PresentComponent[];
   /** Start although components are missing. */
   readonly isDegradedAllowed: boolean;
+  /** Slots of components that are there, and whose changes a person has given up, should there be a split brain. */
+  readonly discarded?: readonly number[];
   /** The slot of a component that is there and whose data a person has chosen. */
   readonly preferredSource?: number;
 }
 
 export interface BehindComponent {
   readonly slot: number;
-  /** Copy everything; else what the source has marked for it, and what the log tells after a crash. */
+  /** Copy everything; else what is marked for it: see docs/generations.md, "How much is copied". */
   readonly isFull: boolean;
+  /** Its own log and bitmaps count too. Of one that is missing: they will, when it comes. */
+  readonly isUnheard: boolean;
 }
 
 export type AssemblyDecision =
@@ -38,6 +38,8 @@ export type AssemblyDecision =
       readonly outcome: 'refuse';
       readonly code: 'ASSEMBLE_MISSING' | 'ASSEMBLE_SPLIT_BRAIN' | 'ASSEMBLE_NO_SOURCE' | 'ASSEMBLE_FOREIGN';
       readonly message: string;
+      /** Of a split brain: slots of two components that can't both be kept. */
+      readonly split: readonly [number, number] | null;
     }
   | {
       readonly outcome: 'run';
@@ -51,11 +53,9 @@ export type AssemblyDecision =
       readonly missing: readonly BehindComponent[];
       /** Slots of `missing` that are out of use. */
       readonly inactive: readonly number[];
-      /** The run before has crashed: what is in the log counts as marked for everyone but the source. */
-      readonly isCrashed: boolean;
       /** The generation at which each slot was lost; NO_UUID for those in step. */
       readonly lostAt: readonly Uuid[];
-      /** Someone falls behind who was in step as far as the source knew: a new generation begins. */
+      /** The source's data is no generation that anybody knows: a new one begins at once. */
       readonly beginsGeneration: boolean;
     };
 

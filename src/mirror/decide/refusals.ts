@@ -5,6 +5,7 @@ export const foreign = (what: string): Refusal => ({
   outcome: 'refuse',
   code: 'ASSEMBLE_FOREIGN',
   message: `${what}; nothing was changed`,
+  split: null,
 });
 
 export const noSource = (components: readonly PresentComponent[], why: string): Refusal => ({
@@ -13,6 +14,7 @@ export const noSource = (components: readonly PresentComponent[], why: string): 
   message:
     `no component can be started from: ${components.map(({ name }) => name).join(', ')} ${why}; ` +
     'start the mirror with the component that was the source',
+  split: null,
 });
 
 export function missingRefusal(source: PresentComponent, missing: readonly BehindComponent[]): Refusal {
@@ -20,7 +22,7 @@ export function missingRefusal(source: PresentComponent, missing: readonly Behin
   const message =
     `${missing.length} of ${count} components ${missing.length === 1 ? 'is' : 'are'} missing, and may have newer data; ` +
     'make them reachable, or allow a degraded start';
-  return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message };
+  return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message, split: null };
 }
 
 /** A person chooses. What is said of each way is exactly what `start --source` does. */
@@ -42,5 +44,6 @@ export function splitBrain(
   const message =
     `split brain: ${side(one)} and ${side(other)} were written without one another, and all are left alone; ` +
     `look at both, save what you need, and choose: ${way(one)}, ${way(other)}`;
-  return { outcome: 'refuse', code: 'ASSEMBLE_SPLIT_BRAIN', message };
+  const split = [one.superblock.slot, other.superblock.slot] as const;
+  return { outcome: 'refuse', code: 'ASSEMBLE_SPLIT_BRAIN', message, split };
 }

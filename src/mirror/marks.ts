@@ -1,0 +1,43 @@
+import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
+import type { Component } from './component.js';
+import type { MetaStore } from './meta-store.js';
+import type { RegionBitmap } from './region-bitmap.js';
+
+/** Nothing tells what it misses: everything is copied. */
+export function markEverything(component: Component): void {
+  component.isFull = true;
+  component.missing.markAll();
+}
+
+/** Extents that may have been written while nobody knows where it arrived. 'damaged': nobody knows which. */
+export function markExtents(component: Component, extents: readonly number[] | 'damaged'): void {
+  if (extents === 'damaged') {
+    markEverything(component);
+    return;
+  }
+  for (const extent of extents) markExtent(component.missing, extent);
+}
+
+function markExtent(missing: RegionBitmap, extent: number): void {
+  const offsetBytes = extent * EXTENT_SIZE_BYTES;
+  const restBytes = missing.mediaSizeBytes - offsetBytes;
+  if (restBytes > 0) missing.mark({ offsetBytes, lengthBytes: Math.min(EXTENT_SIZE_BYTES, restBytes) });
+}
+
+/** What `store` has noted for these slots, a component in step with others or itself. Rejects with DeviceError. */
+export async function markNoted(
+  component: Component,
+  store: MetaStore,
+  slots: readonly number[],
+): Promise<void> {
+  for (const slot of slots) component.missing.union(await store.readBitmap(slot));
+}
+
+/**
+ * What a component that comes tells of itself: where it may have been written while nobody here saw it, or lost what it
+ * was sent. `others` are slots of components in step. Rejects with DeviceError.
+ */
+export async function hear(component: Component, store: MetaStore, others: readonly number[]): Promise<void> {
+  await markNoted(component, store, [component.identity.slot, ...others]);
+  markExtents(component, store.readLog());
+}
