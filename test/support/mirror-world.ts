@@ -126,6 +126,11 @@ export class MirrorWorld {
     return client;
   }
 
+  /** A daemon answers before its process is gone. */
+  async untilEnded(pid: number): Promise<void> {
+    await untilGone([pid]);
+  }
+
   /** Ends the mirror, and gives what both images hold then. */
   async stopAndRead(): Promise<{ readonly ofLocal: Buffer; readonly ofBackup: Buffer }> {
     const { mediaSizeBytes, pid } = await this.status();

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { defaultConfigPath } from '../config/config-file.js';
+import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { systemClock } from '../../device/clock.js';
 import { standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, UsageError } from '../errors.js';
@@ -10,11 +11,12 @@ import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { settingsLines } from '../mirrors/settings-text.js';
 import { addStartOptions, givenOptions } from '../mirrors/start-options.js';
+import { addWaitOptions, limitMsOf, waitUntilActive, type WaitFlags } from '../mirrors/wait-active.js';
 import { wantedSettings } from '../mirrors/wanted-settings.js';
 import { settingsWarnings } from '../mirrors/warnings.js';
 import { printResult, writeQuietly } from '../output.js';
 
-interface StartFlags {
+interface StartFlags extends WaitFlags {
   readonly config?: string;
   readonly check?: boolean;
   readonly json?: boolean;
@@ -50,8 +52,15 @@ export function startCommand(): Command {
     .option('--json', 'with --check: say it as JSON')
     .option('--foreground', 'stay in the foreground, with the log on standard output')
     .addHelpText('after', EXAMPLES);
+  addWaitOptions(
+    command,
+    'return when all components are ACTIVE, and show the progress until then; exit status 1 if they do not become so',
+  );
   return addStartOptions(command).action(
     async (name: string | undefined, providers: string[], flags: StartFlags) => {
+      const limitMs = limitMsOf(flags);
+      if (flags.wait === true && (flags.foreground === true || flags.check === true))
+        throw new UsageError('--wait goes with neither --foreground nor --check');
       const given = givenOptions(command);
       const wanted = wantedSettings({ name, providers, config: flags.config, given });
       const settings = flags.source === undefined ? wanted : [withSource(wanted, providerName(flags.source))];
@@ -63,6 +72,7 @@ export function startCommand(): Command {
       } else if (flags.foreground === true) await runHere(settings);
       else if (name === undefined) await startAll(settings);
       else for (const one of settings) await runAndSay(one);
+      if (flags.wait === true) for (const one of settings) await waitForAll(one, limitMs);
     },
   );
 }
@@ -99,6 +109,11 @@ async function runHere(all: readonly MirrorSettings[]): Promise<never> {
   });
   const closeLog = async (): Promise<void> => await Promise.resolve();
   return endProcess(await runMirror(settings, { log, clock: systemClock, closeLog }));
+}
+
+async function waitForAll({ name, runDirectory }: MirrorSettings, limitMs: number | null): Promise<void> {
+  const wanted = ({ components }: MirrorStatus): readonly ComponentStatus[] => components;
+  await waitUntilActive({ name, flags: { runDir: runDirectory }, label: 'synchronize', wanted, limitMs });
 }
 
 /** One that can't be started keeps none of the others from it. */

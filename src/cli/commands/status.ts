@@ -1,15 +1,18 @@
 import { Command } from 'commander';
+import { CommandError, UsageError } from '../errors.js';
 import { delayUnless, withSignals, type Interrupt } from '../interrupt.js';
 import { withAttachments } from '../mirrors/attached.js';
+import { checkStatuses } from '../mirrors/check-status.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
 import { attachedLines, detailLines, statusLines } from '../mirrors/status-text.js';
-import { resultText, writeQuietly } from '../output.js';
+import { printResult, resultText, writeQuietly } from '../output.js';
 
 interface StatusFlags extends RunDirFlags {
   readonly script?: boolean;
   readonly geom?: boolean;
   readonly json?: boolean;
   readonly watch?: boolean;
+  readonly check?: boolean;
 }
 
 const WATCH_MS = 1_000;
@@ -17,7 +20,16 @@ const WATCH_MS = 1_000;
 const HOME = '\u001b[H';
 const ERASE_LINE = '\u001b[K';
 const ERASE_BELOW = '\u001b[J';
-const ERASE_SCREEN = '\u001b[2J';
+/** A screen of its own, without a cursor; and back to what was there before. */
+const OPEN_SCREEN = '\u001b[?1049h\u001b[?25l';
+const CLOSE_SCREEN = '\u001b[?25h\u001b[?1049l';
+
+const EXIT_STATUSES = `
+Exit status of --check:
+  0  every mirror is COMPLETE
+  1  it can't be told: no mirror runs, or one does not answer or has died
+  3  a mirror is DEGRADED, and what is missing is being copied
+  4  a mirror is DEGRADED, and a component is not there, waits for a person, or is deactivated`;
 
 /** `ggmirror status`: running mirrors and their components, as `gmirror status` prints them. */
 export function statusCommand(): Command {
@@ -27,11 +39,25 @@ export function statusCommand(): Command {
     .option('-s, --script', 'no header, every line complete')
     .option('-g, --geom', "names without 'mirror/'")
     .option('--json', 'print everything that is known, as JSON')
-    .option('--watch', 'go on showing it, with rate and time left of what is copied');
+    .option('--watch', 'go on showing it, with rate and time left of what is copied')
+    .option('--check', 'for monitoring: a line for each mirror, and an exit status')
+    .addHelpText('after', EXIT_STATUSES);
   return addRunDirOption(command).action(async (name: string | undefined, flags: StatusFlags) => {
-    if (flags.watch !== true) writeQuietly(process.stdout, await render(name, flags));
+    if (flags.check === true) await check(name, flags);
+    else if (flags.watch !== true) writeQuietly(process.stdout, await render(name, flags));
     else await withSignals(async (interrupt) => await watch(name, flags, interrupt));
   });
+}
+
+async function check(name: string | undefined, flags: StatusFlags): Promise<void> {
+  if (flags.watch === true) throw new UsageError('--check looks once; leave out --watch');
+  const dead: string[] = [];
+  const statuses = await askStatuses(name, flags, (one) => dead.push(one));
+  const { exitCode, lines } = checkStatuses(statuses);
+  printResult(flags.json === true, statuses, () => lines);
+  if (dead.length > 0) throw new CommandError(`${dead.map((one) => `mirror/${one}`).join(', ')} has died`);
+  if (statuses.length === 0) throw new CommandError('no mirror runs');
+  process.exitCode = exitCode;
 }
 
 /** With its line ends. */
@@ -48,14 +74,18 @@ async function render(name: string | undefined, flags: StatusFlags): Promise<str
 /** On a terminal the screen is redrawn every second; elsewhere what changed is printed. Until a signal ends it. */
 async function watch(name: string | undefined, flags: StatusFlags, interrupt: Interrupt): Promise<void> {
   const isTerminal = process.stdout.isTTY && flags.json !== true;
-  if (isTerminal) writeQuietly(process.stdout, ERASE_SCREEN);
-  let shown = '';
-  while (interrupt.signalNumber === null) {
-    const text = await render(name, flags);
-    if (isTerminal) {
-      writeQuietly(process.stdout, `${HOME}${text.replaceAll('\n', `${ERASE_LINE}\n`)}${ERASE_BELOW}`);
-    } else if (text !== shown) writeQuietly(process.stdout, text);
-    shown = text;
-    await delayUnless(interrupt, WATCH_MS);
+  if (isTerminal) writeQuietly(process.stdout, OPEN_SCREEN);
+  try {
+    let shown = '';
+    while (interrupt.signalNumber === null) {
+      const text = await render(name, flags);
+      if (isTerminal) {
+        writeQuietly(process.stdout, `${HOME}${text.replaceAll('\n', `${ERASE_LINE}\n`)}${ERASE_BELOW}`);
+      } else if (text !== shown) writeQuietly(process.stdout, text);
+      shown = text;
+      await delayUnless(interrupt, WATCH_MS);
+    }
+  } finally {
+    if (isTerminal) writeQuietly(process.stdout, CLOSE_SCREEN);
   }
 }

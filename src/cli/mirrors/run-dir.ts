@@ -60,8 +60,12 @@ export async function isRunning(name: string, { runDir }: RunDirFlags): Promise<
 export const askStatus = async (name: string, flags: RunDirFlags): Promise<MirrorStatus> =>
   (await ask(name, { command: 'status' }, flags)) as MirrorStatus;
 
-/** Of the mirror called `name`, or of all that run, by name. */
-export async function askStatuses(name: string | undefined, flags: RunDirFlags): Promise<MirrorStatus[]> {
+/** Of the mirror called `name`, or of all that run, by name. A daemon that was killed leaves its socket: `died` hears of it. */
+export async function askStatuses(
+  name: string | undefined,
+  flags: RunDirFlags,
+  died: (name: string) => void = () => undefined,
+): Promise<MirrorStatus[]> {
   if (name !== undefined) return [await askStatus(name.replace(/^mirror\//, ''), flags)];
   const statuses: MirrorStatus[] = [];
   for (const running of mirrorsIn(flags.runDir)) {
@@ -70,8 +74,10 @@ export async function askStatuses(name: string | undefined, flags: RunDirFlags):
       const options = { clock: systemClock, timeoutMs: ANSWER_MS };
       statuses.push((await askMirror(control, { command: 'status' }, options)) as MirrorStatus);
     } catch (error) {
-      // A daemon that was killed leaves its socket behind.
-      if (error instanceof NotRunningError) continue;
+      if (error instanceof NotRunningError) {
+        died(running);
+        continue;
+      }
       if (error instanceof ControlError) throw new CommandError(error.message, { cause: error });
       throw error;
     }

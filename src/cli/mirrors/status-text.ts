@@ -48,6 +48,12 @@ function stateText({ state, resync, isInactive }: ComponentStatus): string {
   return resync === null ? state : `${state}, ${resync.percent}%`;
 }
 
+/** 'NAME (STATE): why', of a component that is not as it should be. */
+export function troubleText(component: ComponentStatus): string {
+  const { name, why, isInactive } = component;
+  return `${name} (${stateText(component)})${why === null || isInactive ? '' : `: ${why}`}`;
+}
+
 /** The block devices that were made of them. */
 export function attachedLines(mirrors: readonly ShownMirror[]): string[] {
   return mirrors.flatMap(({ name, attached = null }) =>

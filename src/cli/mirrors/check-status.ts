@@ -1,0 +1,30 @@
+import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
+import { troubleText } from './status-text.js';
+
+/** What `status --check` exits with; 1 is for what can't be told, 2 for a wrong command line. docs/monitoring.md has them, too. */
+export const CHECK_EXIT = { complete: 0, synchronizing: 3, degraded: 4 } as const;
+
+export interface Checked {
+  readonly exitCode: number;
+  /** One for each mirror, without line ends. */
+  readonly lines: readonly string[];
+}
+
+/** For monitoring: the worst of all mirrors counts. */
+export function checkStatuses(mirrors: readonly MirrorStatus[]): Checked {
+  return {
+    exitCode: Math.max(CHECK_EXIT.complete, ...mirrors.map(exitCodeOf)),
+    lines: mirrors.map(lineOf),
+  };
+}
+
+function exitCodeOf({ state, components }: MirrorStatus): number {
+  if (state === 'COMPLETE') return CHECK_EXIT.complete;
+  const isComing = ({ state: one }: ComponentStatus): boolean => one === 'ACTIVE' || one === 'SYNCHRONIZING';
+  return components.every(isComing) ? CHECK_EXIT.synchronizing : CHECK_EXIT.degraded;
+}
+
+function lineOf({ name, state, components }: MirrorStatus): string {
+  const others = components.filter((component) => component.state !== 'ACTIVE');
+  return [`mirror/${name} ${state}`, ...others.map(troubleText)].join(', ');
+}

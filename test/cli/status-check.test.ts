@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { CHECK_EXIT, checkStatuses } from '../../src/cli/mirrors/check-status.js';
+import { isStuck } from '../../src/cli/mirrors/wait-active.js';
+import { statusOf, type ComponentStatus, type MirrorStatus } from '../../src/control/status.js';
+import { makeRig } from '../support/mirror-rig.js';
+
+/** A mirror of two, of which the second one is as given. */
+function mirrorWith(fields: Partial<ComponentStatus>): MirrorStatus {
+  const { mirror } = makeRig();
+  const around = {
+    name: 'rig',
+    pid: 1,
+    isAutosync: true,
+    nbd: [],
+    ggate: null,
+    clients: 0,
+    providers: new Map(),
+  };
+  const status = statusOf(mirror, around);
+  const components = status.components.map((one, index) => (index === 1 ? { ...one, ...fields } : one));
+  return { ...status, components, state: fields.state === 'ACTIVE' ? 'COMPLETE' : 'DEGRADED' };
+}
+
+test.each([
+  [{ state: 'ACTIVE' }, 0, 'mirror/rig COMPLETE'],
+  [{ state: 'SYNCHRONIZING' }, 3, 'mirror/rig DEGRADED, disk1 (SYNCHRONIZING)'],
+  [{ state: 'STALE' }, 4, 'mirror/rig DEGRADED, disk1 (STALE)'],
+  [{ state: 'DISCONNECTED', why: 'gone' }, 4, 'mirror/rig DEGRADED, disk1 (DISCONNECTED): gone'],
+  [
+    { state: 'DISCONNECTED', isInactive: true, why: 'deactivated' },
+    4,
+    'mirror/rig DEGRADED, disk1 (DISCONNECTED, INACTIVE)',
+  ],
+] as const)('monitoring learns of a mirror with a component %j', (fields, exitCode, line) => {
+  expect(checkStatuses([mirrorWith(fields)])).toEqual({ exitCode, lines: [line] });
+});
+
+test('of several mirrors the worst one counts', () => {
+  const states = ['ACTIVE', 'DISCONNECTED', 'SYNCHRONIZING'] as const;
+  expect(checkStatuses(states.map((state) => mirrorWith({ state }))).exitCode).toBe(4);
+});
+
+test('the exit statuses are documented', () => {
+  const text = readFileSync(new URL('../../docs/monitoring.md', import.meta.url), 'utf8');
+  for (const code of Object.values(CHECK_EXIT)) expect(text).toMatch(new RegExp(`^\\| ${code} \\| \\S`, 'm'));
+});
+
+test.each([
+  [{ state: 'SYNCHRONIZING' }, true, false],
+  [{ state: 'DISCONNECTED', why: 'nobody listens' }, true, false],
+  [{ state: 'STALE' }, true, false],
+  [{ state: 'STALE' }, false, true],
+  [{ state: 'DISCONNECTED', isInactive: true }, true, true],
+  [{ state: 'DISCONNECTED', why: 'split brain' }, true, true],
+] as const)('who waits for %j, with autosync %s, waits for a person: %s', (fields, isAutosync, isWaiting) => {
+  const [, component] = mirrorWith(fields).components;
+  if (component === undefined) throw new Error('no second component');
+  expect(isStuck(component, { isAutosync })).toBe(isWaiting);
+});
