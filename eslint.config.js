@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist', 'dist-bench', 'dist-sim', 'coverage', 'node_modules'] },
+  { ignores: ['dist', 'dist-bench', 'dist-sim', 'dist-torture', 'coverage', 'node_modules'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: {

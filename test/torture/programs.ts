@@ -1,0 +1,110 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { familyOf, killFamily, pauseFamily, untilGone } from '../support/processes.js';
+import type { Host } from './hosts.js';
+
+/** This file may run from where the compiler has put it. */
+function packageRoot(): string {
+  let folder = import.meta.dirname;
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return folder;
+}
+
+const GGMIRROR = join(packageRoot(), 'dist/cli/ggmirror.js');
+
+/** The command line of `ggmirror` with these words on a host. */
+export const commandOn = (host: Host, words: readonly string[]): [string, ...string[]] => [
+  ...host.enter,
+  process.execPath,
+  GGMIRROR,
+  ...words,
+];
+
+/** A `ggmirror` in the foreground on a host. Everything that it says goes to a file. */
+export class Program {
+  #isEnding = false;
+  #isPaused = false;
+  #isOver = false;
+  #resume = (): void => undefined;
+
+  private constructor(
+    readonly pid: number,
+    /** How it ended. */
+    readonly ended: Promise<string>,
+    private readonly logPath: string,
+    private readonly logFromBytes: number,
+  ) {}
+
+  /** `endedByItself` is called if nobody asked it to end. */
+  static start(
+    host: Host,
+    words: readonly string[],
+    logPath: string,
+    endedByItself: (how: string) => void,
+  ): Program {
+    const log = openSync(logPath, 'a');
+    const logFromBytes = readFileSync(logPath).length;
+    const [command, ...rest] = commandOn(host, words);
+    // In a group of its own: an interrupt from the terminal is for us, and we end it in order.
+    const child = spawn(command, rest, { stdio: ['ignore', log, log], detached: true });
+    closeSync(log);
+    if (child.pid === undefined) throw new Error(`${command} can't be started`);
+    const ended = once(child, 'exit').then(([code, signal]: unknown[]) => String(code ?? signal));
+    const program = new Program(child.pid, ended, logPath, logFromBytes);
+    ended
+      .then((how) => {
+        program.#isOver = true;
+        if (!program.#isEnding) endedByItself(how);
+      })
+      .catch(() => undefined);
+    return program;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  /** What it has said so far. */
+  get output(): string {
+    return readFileSync(this.logPath).toString('utf8', this.logFromBytes);
+  }
+
+  /** As if the host had lost its power, but for what the kernel still has to write. */
+  async kill(): Promise<void> {
+    this.#isEnding = true;
+    if (!this.#isOver) await killFamily(this.pid);
+  }
+
+  /** SIGTERM, and what it takes. */
+  async stop(): Promise<string> {
+    this.#isEnding = true;
+    const family = this.#isOver ? [] : familyOf(this.pid);
+    if (!this.#isOver) process.kill(this.pid, 'SIGTERM');
+    const how = await this.ended;
+    await untilGone(family);
+    return how;
+  }
+
+  /** It ends by itself now, and may. */
+  mayEnd(): void {
+    this.#isEnding = true;
+  }
+
+  async pause(): Promise<void> {
+    const resume = await pauseFamily(this.pid);
+    this.#isPaused = true;
+    this.#resume = resume;
+  }
+
+  resume(): void {
+    this.#resume();
+    this.#resume = () => undefined;
+    this.#isPaused = false;
+  }
+}

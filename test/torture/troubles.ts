@@ -1,0 +1,140 @@
+import type { SeededRandom } from '../support/seeded-random.js';
+import type { Backup } from './backup.js';
+import type { EventLog } from './event-log.js';
+import { CABLE_TROUBLES } from './hosts.js';
+import type { MirrorDaemon } from './mirror-daemon.js';
+
+/** Something that goes wrong, and is made good again some time later. */
+export interface Trouble {
+  readonly kind: string;
+  readonly begin: () => Promise<void> | void;
+  readonly end: () => Promise<void> | void;
+  readonly lastsMsMax: number;
+}
+
+/** Whom trouble happens to, one at a time. */
+export interface Victim {
+  readonly name: string;
+  readonly troubles: readonly Trouble[];
+}
+
+export function backupVictim(backup: Backup): Victim {
+  return {
+    name: backup.name,
+    troubles: [
+      { kind: 'kill server', lastsMsMax: 4000, begin: () => backup.kill(), end: () => backup.serve() },
+      { kind: 'pause server', lastsMsMax: 6000, begin: () => backup.pause(), end: () => backup.resume() },
+    ],
+  };
+}
+
+export function cableVictim({ name, cable }: Backup): Victim {
+  const troubles = CABLE_TROUBLES.map((trouble) => ({
+    kind: `cable ${trouble}`,
+    lastsMsMax: 6000,
+    begin: () => cable.break(trouble),
+    end: () => cable.heal(),
+  }));
+  return { name: `cable to ${name}`, troubles };
+}
+
+export function mirrorVictim(mirror: MirrorDaemon): Victim {
+  return {
+    name: 'mirror',
+    troubles: [
+      { kind: 'kill mirror', lastsMsMax: 2000, begin: () => mirror.kill(), end: () => mirror.start() },
+      { kind: 'kill mirror', lastsMsMax: 1, begin: () => mirror.kill(), end: () => mirror.start() },
+      { kind: 'pause mirror', lastsMsMax: 5000, begin: () => mirror.pause(), end: () => mirror.resume() },
+      { kind: 'stop mirror', lastsMsMax: 1000, begin: () => mirror.stop(), end: () => mirror.start() },
+    ],
+  };
+}
+
+/** Between troubles of one victim. */
+const PAUSE_MS_MAX = 5000;
+
+/** Makes trouble for its victims while it is noisy, each at its own pace. */
+export class Troublemaker {
+  #noisy = new Set<Victim>();
+  #isEnding = false;
+  /** Called to look again at what is wanted. */
+  readonly #wakes = new Set<() => void>();
+  #underWay = 0;
+
+  constructor(
+    private readonly log: EventLog,
+    private readonly broken: (what: string) => void,
+  ) {}
+
+  /** Goes on until end(). Never rejects. */
+  async plague(victim: Victim, random: SeededRandom): Promise<void> {
+    for (;;) {
+      await this.#wait(300 + random.below(PAUSE_MS_MAX), () => false);
+      await this.#wait(Infinity, () => this.#noisy.has(victim));
+      if (this.#isEnding) return;
+      const { kind, begin, end, lastsMsMax } = random.pick(victim.troubles);
+      const lastsMs = random.below(lastsMsMax);
+      this.#underWay += 1;
+      try {
+        this.log.trouble(kind, victim.name);
+        await begin();
+        try {
+          await this.#wait(lastsMs, () => !this.#noisy.has(victim));
+        } finally {
+          await this.#makeGood(end);
+          this.log.note(`over: ${kind}: ${victim.name}`);
+        }
+      } catch (error) {
+        this.broken(`${kind}, ${victim.name}: ${error instanceof Error ? error.message : String(error)}`);
+        return;
+      } finally {
+        this.#underWay -= 1;
+        this.#wake();
+      }
+    }
+  }
+
+  /** Only these have trouble from now on. Resolves when nobody else has any more. */
+  async choose(victims: readonly Victim[]): Promise<void> {
+    this.#noisy = new Set(victims);
+    this.#wake();
+    if (victims.length === 0) await this.#wait(Infinity, () => this.#underWay === 0);
+  }
+
+  end(): void {
+    this.#isEnding = true;
+    this.#noisy.clear();
+    this.#wake();
+  }
+
+  /** Whoever ends everything needs nothing made good. */
+  async #makeGood(end: Trouble['end']): Promise<void> {
+    if (!this.#isEnding) await end();
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#wakes]) wake();
+  }
+
+  /** So long, or until it is true, or until the end. */
+  #wait(delayMs: number, isTrue: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        clearTimeout(timer);
+        this.#wakes.delete(look);
+        resolve();
+      };
+      const look = (): void => {
+        if (this.#isEnding || isTrue()) finish();
+      };
+      const timer = setTimeout(
+        () => {
+          if (Number.isFinite(delayMs)) finish();
+        },
+        Math.min(delayMs, 2_000_000_000),
+      );
+      this.#wakes.add(look);
+      look();
+    });
+  }
+}

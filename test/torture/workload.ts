@@ -1,0 +1,211 @@
+import { Registers, type SectorRange, type WriteRecord } from '../../sim/registers.js';
+import { NBD_COMMAND } from '../../src/protocol/nbd.js';
+import { SeededRandom } from '../support/seeded-random.js';
+import { fillSectors, readSector, SECTOR_BYTES, ZEROES } from './blocks.js';
+import { Connection, ConnectionLost } from './connection.js';
+
+/** Clients of the mirror at a time, and what each has under way. */
+const CLIENTS = 2;
+const DEPTH = 4;
+/** Most requests go to a few places, so that they meet. */
+const PLACES = 12;
+const PLACE_SECTORS = 256;
+const REQUEST_SECTORS_MAX = 128;
+const PAUSE_MS_MAX = 60;
+const RECONNECT_MS = 50;
+
+export interface WorkloadOptions {
+  readonly seed: number;
+  readonly name: string;
+  readonly nbdPath: string;
+  readonly mediaSizeBytes: number;
+  /** Something is wrong with the mirror. */
+  readonly broken: (what: string) => void;
+  /** As the event log tells the time. */
+  readonly seconds: () => string;
+}
+
+/**
+ * Clients that read and write at random, and check that each sector says what a disk would say: the last write that was
+ * answered, or one under way with it. Programs are killed, but no kernel is, so what was answered survives without a flush.
+ */
+export class Workload {
+  readonly #registers = new Registers();
+  readonly #connections = new Set<Connection>();
+  readonly #places: readonly number[];
+  readonly #sectorCount: number;
+  #ended: Promise<unknown> = Promise.resolve();
+  #isStopping = false;
+  /** Orders everything that happens. */
+  #now = 1;
+  #writeNumber = 1;
+  readonly counts = { reads: 0, writes: 0, flushes: 0, lost: 0 };
+  #slowestMs = 0;
+  /** By their numbers. */
+  readonly #history = new Map<number, string>();
+
+  constructor(private readonly options: WorkloadOptions) {
+    this.#sectorCount = Math.floor(options.mediaSizeBytes / SECTOR_BYTES);
+    const random = new SeededRandom(options.seed);
+    this.#places = Array.from({ length: PLACES }, () => random.below(this.#sectorCount - PLACE_SECTORS));
+  }
+
+  start(): void {
+    this.#isStopping = false;
+    const clients = Array.from({ length: CLIENTS }, (_, index) =>
+      this.#client(new SeededRandom(this.options.seed + 1000 * (index + 1) + this.#now)),
+    );
+    this.#ended = Promise.all(clients);
+  }
+
+  /** Resolves when no request is under way. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#ended;
+  }
+
+  get slowestMs(): number {
+    return this.#slowestMs;
+  }
+
+  /** What is known of a write. */
+  tell(number: number): string {
+    return `write ${number}: ${this.#history.get(number) ?? 'none of ours'}`;
+  }
+
+  overdue(runningSinceMs: number, boundMs: number): string[] {
+    return [...this.#connections].flatMap((one) => one.overdue(runningSinceMs, boundMs));
+  }
+
+  /** Gives up what is unanswered. */
+  abandon(): void {
+    this.#isStopping = true;
+    for (const connection of this.#connections) connection.close();
+  }
+
+  /** Reads everything, alone, and flushes. */
+  async readAll(): Promise<void> {
+    const connection = await Connection.open(this.options.nbdPath, this.options.name);
+    this.#connections.add(connection);
+    try {
+      for (let firstSector = 0; firstSector < this.#sectorCount; firstSector += 2048) {
+        const sectorCount = Math.min(2048, this.#sectorCount - firstSector);
+        await this.#read(connection, { firstSector, sectorCount });
+      }
+      await this.#flush(connection);
+    } finally {
+      this.#connections.delete(connection);
+      connection.close();
+    }
+  }
+
+  /** Over one connection after the other, as each is lost with the daemon. */
+  async #client(random: SeededRandom): Promise<void> {
+    while (!this.#isStopping) {
+      const connection = await Connection.open(this.options.nbdPath, this.options.name).catch(() => null);
+      if (connection === null) {
+        await delay(RECONNECT_MS);
+        continue;
+      }
+      this.#connections.add(connection);
+      await Promise.all(Array.from({ length: DEPTH }, () => this.#work(connection, random)));
+      this.#connections.delete(connection);
+      this.#slowestMs = Math.max(this.#slowestMs, connection.slowestMs);
+      connection.close();
+    }
+  }
+
+  /** Until the connection is lost, or all is to end. */
+  async #work(connection: Connection, random: SeededRandom): Promise<void> {
+    while (!this.#isStopping && !connection.isLost) {
+      try {
+        await this.#step(connection, random);
+      } catch (error) {
+        if (!(error instanceof ConnectionLost)) {
+          this.#break(error instanceof Error ? error.message : String(error));
+          return;
+        }
+        this.counts.lost += 1;
+      }
+      await delay(random.below(PAUSE_MS_MAX));
+    }
+  }
+
+  async #step(connection: Connection, random: SeededRandom): Promise<void> {
+    const range = this.#range(random);
+    const kind = random.below(100);
+    if (kind < 45) await this.#write(connection, range, false);
+    else if (kind < 50) await this.#write(connection, range, true);
+    else if (kind < 92) await this.#read(connection, range);
+    else await this.#flush(connection);
+  }
+
+  #range(random: SeededRandom): SectorRange {
+    const isHot = random.chance(0.9);
+    const place = isHot ? random.pick(this.#places) : random.below(this.#sectorCount - PLACE_SECTORS);
+    // Small ones are the rule; sectors of 4096 bytes, as file systems write them, more than others.
+    const unit = random.chance(0.7) ? 8 : 1;
+    const lengthMax = random.chance(0.8) ? 8 : REQUEST_SECTORS_MAX / unit;
+    const sectorCount = unit * (1 + random.below(lengthMax));
+    const firstSector = place + random.below(PLACE_SECTORS - sectorCount);
+    return { firstSector: firstSector - (firstSector % unit), sectorCount };
+  }
+
+  async #write(connection: Connection, range: SectorRange, isZeroes: boolean): Promise<void> {
+    const number = this.#writeNumber++;
+    const record: WriteRecord = {
+      ...range,
+      number,
+      value: isZeroes ? ZEROES : number,
+      issuedAt: this.#now++,
+      endedAt: Infinity,
+    };
+    const [offsetBytes, lengthBytes] = [range.firstSector * SECTOR_BYTES, range.sectorCount * SECTOR_BYTES];
+    this.#registers.issue(record);
+    const { firstSector, sectorCount } = range;
+    const issued = `${sectorCount} sectors from ${firstSector} on, issued at ${this.options.seconds()}`;
+    this.#history.set(number, issued);
+    try {
+      if (isZeroes) await connection.request({ command: NBD_COMMAND.writeZeroes, offsetBytes, lengthBytes });
+      else {
+        const payload = Buffer.alloc(lengthBytes);
+        fillSectors(payload, range.firstSector, number, this.options.seed);
+        await connection.request({ command: NBD_COMMAND.write, offsetBytes }, payload);
+      }
+    } catch (error) {
+      this.#registers.abort(record, this.#now++);
+      this.#history.set(number, `${issued}, lost at ${this.options.seconds()}`);
+      throw error;
+    }
+    this.#registers.acknowledge(record, this.#now++);
+    this.#history.set(number, `${issued}, answered at ${this.options.seconds()}`);
+    this.counts.writes += 1;
+  }
+
+  async #read(connection: Connection, range: SectorRange): Promise<void> {
+    const [offsetBytes, lengthBytes] = [range.firstSector * SECTOR_BYTES, range.sectorCount * SECTOR_BYTES];
+    const snapshot = this.#registers.startRead(range, this.#now++);
+    const { data } = await connection.request({ command: NBD_COMMAND.read, offsetBytes, lengthBytes });
+    for (let at = 0; at < range.sectorCount; at++) {
+      const sector = range.firstSector + at;
+      const said = readSector(data, at * SECTOR_BYTES, sector, this.options.seed);
+      const wrong = typeof said === 'string' ? said : this.#registers.endRead(snapshot, at, said);
+      if (wrong !== null) throw new Error(`read of sector ${sector}: ${wrong}`);
+    }
+    this.counts.reads += 1;
+  }
+
+  async #flush(connection: Connection): Promise<void> {
+    const startedAt = this.#now++;
+    await connection.request({ command: NBD_COMMAND.flush });
+    this.#registers.flushed(startedAt);
+    this.counts.flushes += 1;
+  }
+
+  #break(what: string): void {
+    this.#isStopping = true;
+    this.options.broken(what);
+  }
+}
+
+const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
