@@ -161,9 +161,10 @@ export class ActivityLog {
     const room = this.options.extentsMax - this.#hot.size;
     const coming = cold.slice(0, room);
     if (coming.length === 0) return;
+    // Of a commit that fails some may be written.
+    this.#isEmpty = false;
     await this.options.commit([...this.extents(), ...coming].sort((one, other) => one - other));
     for (const index of coming) this.#hot.set(index, { index, pins: 0, isRetiring: false });
-    this.#isEmpty = false;
   }
 
   /** The extents of those who wait, hot or not: the first comers', whole writes only, as many as fit the log. */

@@ -190,12 +190,16 @@ export class Component {
     await this.#media?.seal?.().catch(() => undefined);
   }
 
-  /** Gives the media up: fails what is in flight and hands the media over for closing. */
-  lose(error: DeviceError): ComponentMedia {
+  /**
+   * Gives the media up: fails what is in flight and hands the media over for closing. `changed` is called before anybody
+   * is answered: who is told that this one failed may at once look which ones are left.
+   */
+  lose(error: DeviceError, changed: () => void = () => undefined): ComponentMedia {
     this.#state = nextState(this.#state, 'lost');
     const media = this.#media;
     assert(media !== null, `component ${this.name}: lost without media`);
     this.#media = null;
+    changed();
     this.trouble = error.message;
     if (error.code === 'DEVICE_IO') this.isCacheDoubtful = true;
     // What it has not flushed may be gone when it comes back, and what is in flight may or may not be there.

@@ -23,6 +23,8 @@ type IdentityChange = Required<
 export class Journal {
   readonly #generations: Generations;
   #isRunning = false;
+  /** Every superblock says so, on stable storage; after a failure nobody knows. */
+  #isRunningTold = true;
   /** Losses so far, and how many of them all superblocks tell of. */
   #losses = 0;
   #recordedLosses = 0;
@@ -67,17 +69,19 @@ export class Journal {
   commitLog(extents: readonly number[]): Promise<void> {
     return this.#turns.run(async () => {
       const isRunning = extents.length > 0;
-      if (isRunning && !this.#isRunning) {
-        this.#isRunning = true;
+      const isNew = !this.#isRunningTold || this.#isRunning !== isRunning;
+      this.#isRunningTold = false;
+      this.#isRunning ||= isRunning;
+      if (isNew && isRunning)
         await this.#everywhere((store, component) => this.#writeIdentity(store, component));
-      }
       await this.#everywhere((store) => store.writeLog(extents));
       await this.#everywhere((store) => store.flush());
-      if (!isRunning && this.#isRunning) {
+      if (isNew && !isRunning) {
         this.#isRunning = false;
         await this.#everywhere((store, component) => this.#writeIdentity(store, component));
         await this.#everywhere((store) => store.flush());
       }
+      this.#isRunningTold = true;
     });
   }
 

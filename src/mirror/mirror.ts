@@ -210,8 +210,7 @@ export class Mirror implements BlockDevice {
     this.returns.stop(component, error);
     // What it has in flight is answered inside lose(), and has to wait for the record, too.
     this.journal.expectLoss();
-    const media = component.lose(error);
-    this.statesChanged();
+    const media = component.lose(error, () => this.statesChanged());
     this.#verify?.lost(component);
     this.options.events.changed('disconnected', component, error.message);
     this.journal
