@@ -1,6 +1,6 @@
 import { join } from 'node:path';
+import { nameProblem } from '../mirror/mirror-name.js';
 import { ProtocolError } from '../protocol/errors.js';
-import { LABEL_NAME_BYTES_MAX } from '../protocol/gmirror-label.js';
 import { SOCKET_PATH_BYTES_MAX } from './limits.js';
 
 /** Where a running mirror is reached. */
@@ -64,10 +64,7 @@ function checkSocketPath(path: string): void {
 }
 
 function checkMirrorName(name: string): void {
-  const isFit = /^[\x21-\x7e]+$/.test(name) && !name.includes('/') && !name.startsWith('.');
-  if (isFit && name.length <= LABEL_NAME_BYTES_MAX) return;
-  throw new ProtocolError(
-    'PROTOCOL_FORMAT',
-    `'${name}' can't be a mirror's name: up to ${LABEL_NAME_BYTES_MAX} ASCII characters without blanks and slashes`,
-  );
+  const problem = nameProblem(name);
+  if (problem === null) return;
+  throw new ProtocolError('PROTOCOL_FORMAT', `'${name}' can't be a mirror's name: it ${problem}`);
 }

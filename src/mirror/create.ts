@@ -6,7 +6,7 @@ import { EXTENT_SIZE_BYTES, areaOffsetBytes, mediaSizeFor } from '../protocol/ar
 import { ProtocolError, assert } from '../protocol/errors.js';
 import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
 import { NO_DISK_FLAGS, balanceNumber } from '../protocol/gmirror-flags.js';
-import { LABEL_NAME_BYTES_MAX, type GmirrorLabel } from '../protocol/gmirror-label.js';
+import type { GmirrorLabel } from '../protocol/gmirror-label.js';
 import { FREE_SLOT, NO_UUID, SLOT_COUNT, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import { createAreaFile } from './area-file.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
@@ -15,7 +15,7 @@ import { eraseLabelSector, writeLabelSector } from './component-store.js';
 import { labelIdOf, newAreaId, newUuid } from './ids.js';
 
 export interface NewMirror {
-  /** checkMirrorName() has nothing against it. */
+  /** nameProblem() has nothing against it. */
   readonly name: string;
   /** Whole providers, 1 to 8; open for reading and writing, and nobody else uses them. The caller closes them. */
   readonly devices: readonly BlockDevice[];
@@ -37,16 +37,6 @@ export interface NewMirror {
 export interface MirrorGeometry {
   readonly mediaSizeBytes: number;
   readonly sectorSizeBytes: number;
-}
-
-/** Why a mirror can't have this name, as a clause whose subject is the name; null if it can. */
-export function nameProblem(name: string): string | null {
-  if (name === '') return 'is empty';
-  if (Buffer.byteLength(name) > LABEL_NAME_BYTES_MAX)
-    return `is longer than ${LABEL_NAME_BYTES_MAX} bytes, which is all that a label has room for`;
-  if (!/^[^\p{Cc}\p{Cf}\p{Zs}/]+$/u.test(name) || name === '.' || name === '..')
-    return 'has blanks, slashes or unprintable characters; it becomes the name of a device';
-  return null;
 }
 
 /**

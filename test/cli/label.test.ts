@@ -86,6 +86,9 @@ describe('ggmirror label', () => {
   test.each([
     ['a name that is too long', ['label', 'sixteencharacter', 'x.img'], 2, 'is longer than 15 bytes'],
     ['a name with a slash', ['label', 'a/b', 'x.img'], 2, 'has blanks, slashes or unprintable characters'],
+    ['a name that could not be started', ['label', '.hidden', 'x.img'], 2, 'begins with a dot'],
+    ['a name with umlauts', ['label', 'größe', 'x.img'], 2, "other letters than ASCII's"],
+    ['a slice that is none', ['label', '-s', '100', 'm', 'x.img'], 2, 'a multiple of 512 below 4 GiB'],
     ['a balance that is none', ['label', '-b', 'fast', 'm', 'x.img'], 2, "'fast' is no balance algorithm"],
     ['a provider that is not there', ['label', 'm', '/nowhere.img'], 1, '/nowhere.img'],
   ])('refuses %s', async (_what, words, code, message) => {

@@ -14,11 +14,13 @@ import {
   parseBalance,
   type BalanceAlgorithm,
 } from '../../mirror/balance.js';
+import { createMirror, geometryOf } from '../../mirror/create.js';
 import { kernelNameOf } from '../../mirror/hardcoded-name.js';
-import { createMirror, geometryOf, nameProblem } from '../../mirror/create.js';
+import { nameProblem } from '../../mirror/mirror-name.js';
 import { isGgateUri } from '../../protocol/uri.js';
 import { SLOT_COUNT } from '../../protocol/superblock.js';
 import { CommandError, UsageError } from '../errors.js';
+import { SLICE } from '../mirrors/option-kinds.js';
 import { openDevice, type OpenedDevice } from '../open-device.js';
 import { writeQuietly } from '../output.js';
 import { COMPONENT_HELP, pathOf } from '../provider-labels.js';
@@ -54,7 +56,7 @@ export function labelCommand(): Command {
     .option(
       '-s, --slice <bytes>',
       'with balance split, reads up to this length stay whole',
-      sliceOf,
+      (text) => SLICE.parse(text, 'command line'),
       SLICE_BYTES,
     )
     .option('-F, --no-fail-sync', 'the kernel does not synchronize after a power failure')
@@ -166,10 +168,4 @@ function balanceOf(text: string): BalanceAlgorithm {
   const balance = parseBalance(text);
   if (balance !== null) return balance;
   throw new UsageError(`'${text}' is no balance algorithm; there are ${BALANCE_ALGORITHMS.join(', ')}`);
-}
-
-function sliceOf(text: string): number {
-  const bytes = Number(text);
-  if (/^[1-9]\d*$/.test(text) && bytes % 512 === 0 && bytes < 2 ** 32) return bytes;
-  throw new UsageError(`'${text}' is no slice; give a number of bytes, a multiple of 512 below 2^32`);
 }
