@@ -73,13 +73,13 @@ export const formatComponent = ({ provider, area, priority, timeoutMs }: Compone
     ...(area === null ? [] : [`area=${area}`]),
   ].join(',');
 
-/** As components are called: a daemon has another working directory, so paths are absolute. Throws as parseComponent. */
+/** As a running mirror calls a component: a daemon has another working directory, so paths are absolute. */
+export const providerName = (provider: string): string =>
+  isGgateUri(provider) ? provider : resolve(provider);
+
+/** What parseComponent() reads, with absolute paths. Throws as that does. */
 export function absoluteComponent(text: string): ComponentSpec {
   const spec = parseComponent(text);
   const { provider, area } = spec;
-  return {
-    ...spec,
-    provider: isGgateUri(provider) ? provider : resolve(provider),
-    area: area === null ? null : resolve(area),
-  };
+  return { ...spec, provider: providerName(provider), area: area === null ? null : resolve(area) };
 }

@@ -32,7 +32,7 @@ export interface MirrorServiceOptions {
   readonly openerOf: (text: string) => ProviderOpener;
   /** Start although components are missing. */
   readonly degraded: boolean;
-  /** Of a provider, the one whose data is taken; null for the decision by generations. */
+  /** The provider whose data a person has chosen: all others are overwritten. Null for the decision by generations. */
   readonly source: string | null;
   /** Null for what the label says. */
   readonly balance: BalanceAlgorithm | null;

@@ -1,10 +1,11 @@
 import { Command, Option } from 'commander';
+import { providerName } from '../../control/component-spec.js';
 import type { ControlRequest } from '../../control/commands/all.js';
 import { STOP_MS } from '../../control/limits.js';
 import { BALANCE_ALGORITHMS, type BalanceAlgorithm } from '../../mirror/balance.js';
 import { UsageError } from '../errors.js';
 import { SLICE } from '../mirrors/option-kinds.js';
-import { addRunDirOption, ask, providerName, type RunDirFlags } from '../mirrors/run-dir.js';
+import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
 import { writeQuietly } from '../output.js';
 import { parseInteger } from '../units.js';
 

@@ -1,10 +1,10 @@
 import { Command } from 'commander';
-import { absoluteComponent, formatComponent } from '../../control/component-spec.js';
+import { absoluteComponent, formatComponent, providerName } from '../../control/component-spec.js';
 import type { ControlRequest } from '../../control/commands/all.js';
 import { STOP_MS } from '../../control/limits.js';
 import type { NotErased } from '../../mirror/membership.js';
 import { CommandError } from '../errors.js';
-import { addRunDirOption, ask, providerName, type RunDirFlags } from '../mirrors/run-dir.js';
+import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
 import { printResult, writeQuietly } from '../output.js';
 import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 import { parseInteger } from '../units.js';

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
+import { providerName } from '../../control/component-spec.js';
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { CommandError } from '../errors.js';
-import { addRunDirOption, ask, providerName, type RunDirFlags } from '../mirrors/run-dir.js';
+import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
 import { addWaitOptions, limitMsOf, waitUntilActive, type WaitFlags } from '../mirrors/wait-active.js';
 
 interface RebuildFlags extends RunDirFlags, WaitFlags {}

@@ -1,10 +1,11 @@
 import { Command } from 'commander';
+import { providerName } from '../../control/component-spec.js';
 import { defaultConfigPath } from '../config/config-file.js';
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { systemClock } from '../../device/clock.js';
 import { standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, UsageError } from '../errors.js';
-import { isRunning, providerName } from '../mirrors/run-dir.js';
+import { isRunning } from '../mirrors/run-dir.js';
 import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 import { runInBackground } from '../mirrors/run-in-background.js';
 import type { MirrorSettings } from '../mirrors/settings.js';

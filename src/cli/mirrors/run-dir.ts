@@ -8,7 +8,6 @@ import { ANSWER_MS } from '../../control/limits.js';
 import { defaultRunDirectory, mirrorOfControlFile, mirrorPaths } from '../../control/paths.js';
 import type { MirrorStatus } from '../../control/status.js';
 import { systemClock } from '../../device/clock.js';
-import { isGgateUri } from '../../protocol/uri.js';
 import { CommandError } from '../errors.js';
 
 export interface RunDirFlags {
@@ -23,9 +22,6 @@ export const runDirOption = (): Option =>
     .argParser((text) => resolve(text));
 
 export const addRunDirOption = (command: Command): Command => command.addOption(runDirOption());
-
-/** As components are called: a daemon has another working directory, so paths are absolute. */
-export const providerName = (text: string): string => (isGgateUri(text) ? text : resolve(text));
 
 /** Asks a mirror that has to be running. Throws CommandError. */
 export async function ask(
@@ -46,19 +42,26 @@ export async function ask(
 }
 
 /** Whether a daemon listens, though it may be too busy to answer. */
-export async function isRunning(name: string, { runDir }: RunDirFlags): Promise<boolean> {
+export async function isRunning(name: string, flags: RunDirFlags): Promise<boolean> {
   try {
-    const asking = { clock: systemClock, timeoutMs: ANSWER_MS };
-    await askMirror(mirrorPaths(runDir, name).control, { command: 'status' }, asking);
+    return (await statusIfRunning(name, flags)) !== null;
   } catch (error) {
-    if (error instanceof NotRunningError) return false;
-    if (!(error instanceof ControlError)) throw error;
+    if (error instanceof CommandError) return true;
+    throw error;
   }
-  return true;
 }
 
 export const askStatus = async (name: string, flags: RunDirFlags): Promise<MirrorStatus> =>
   (await ask(name, { command: 'status' }, flags)) as MirrorStatus;
+
+async function statusIfRunning(name: string, flags: RunDirFlags): Promise<MirrorStatus | null> {
+  try {
+    return await askStatus(name, flags);
+  } catch (error) {
+    if (error instanceof CommandError && error.cause instanceof NotRunningError) return null;
+    throw error;
+  }
+}
 
 /** Of the mirror called `name`, or of all that run, by name. A daemon that was killed leaves its socket: `died` hears of it. */
 export async function askStatuses(
@@ -69,18 +72,9 @@ export async function askStatuses(
   if (name !== undefined) return [await askStatus(name.replace(/^mirror\//, ''), flags)];
   const statuses: MirrorStatus[] = [];
   for (const running of mirrorsIn(flags.runDir)) {
-    try {
-      const { control } = mirrorPaths(flags.runDir, running);
-      const options = { clock: systemClock, timeoutMs: ANSWER_MS };
-      statuses.push((await askMirror(control, { command: 'status' }, options)) as MirrorStatus);
-    } catch (error) {
-      if (error instanceof NotRunningError) {
-        died(running);
-        continue;
-      }
-      if (error instanceof ControlError) throw new CommandError(error.message, { cause: error });
-      throw error;
-    }
+    const status = await statusIfRunning(running, flags);
+    if (status === null) died(running);
+    else statuses.push(status);
   }
   return statuses;
 }

@@ -1,5 +1,5 @@
 import type { ComponentSpec } from '../../control/component-spec.js';
-import type { BalanceAlgorithm } from '../../mirror/balance.js';
+import type { MirrorServiceOptions } from '../../control/mirror-service.js';
 import type { TlsFiles } from '../../server/tls-options.js';
 import type { LogLevel } from '../daemon/log.js';
 
@@ -15,20 +15,22 @@ export interface GgateSettings {
   readonly tls: TlsFiles | null;
 }
 
+/** What the service takes as it was said. */
+type PlainOptions = Pick<
+  MirrorServiceOptions,
+  | 'name'
+  | 'degraded'
+  | 'source'
+  | 'balance'
+  | 'sliceBytes'
+  | 'timeoutMs'
+  | 'isAutosync'
+  | 'resyncBytesPerSecond'
+>;
+
 /** Everything that a command line or the configuration file can say about a running mirror. Paths are absolute: a daemon lives in `/`. */
-export interface MirrorSettings {
-  readonly name: string;
+export interface MirrorSettings extends PlainOptions {
   readonly components: readonly ComponentSpec[];
-  readonly degraded: boolean;
-  /** The provider whose data a person has chosen, for this start only; all others are overwritten. */
-  readonly source: string | null;
-  /** Null for what the label says, as for the slice. */
-  readonly balance: BalanceAlgorithm | null;
-  readonly sliceBytes: number | null;
-  readonly timeoutMs: number;
-  readonly isAutosync: boolean;
-  /** 0 for as fast as it goes. */
-  readonly resyncBytesPerSecond: number;
   readonly runDirectory: string;
   /** Null for the one in the run directory. */
   readonly nbdPath: string | null;

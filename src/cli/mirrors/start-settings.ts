@@ -1,10 +1,10 @@
 import { mirrorPaths } from '../../control/paths.js';
+import { SLOT_COUNT } from '../../protocol/superblock.js';
+import type { TlsFiles } from '../../server/tls-options.js';
 import { UsageError } from '../errors.js';
 import type { ComponentSpec } from '../../control/component-spec.js';
 import type { GgateSettings, MirrorSettings } from './settings.js';
 import { ALL_START_OPTIONS, type GivenOptions, type StartOptions } from './start-options.js';
-
-const COMPONENTS_MAX = 8;
 
 /** Throws UsageError and ProtocolError for what can be seen to be wrong before anything is opened. */
 export function settingsOf(
@@ -48,38 +48,34 @@ export function checkGgateOptions(given: GivenOptions): void {
 }
 
 function ggateSettingsOf(options: StartOptions): GgateSettings | null {
-  const { ggatePort: port, ggateAddress: address, allow } = options;
-  const { ggateTlsCert: certificate, ggateTlsKey: key, ggateTlsCa: authority } = options;
+  const { ggatePort: port, ggateAddress: address, allow, ggateTlsCert, ggateTlsKey, ggateTlsCa } = options;
   if (port === null) return null;
-  if ((certificate === null) !== (key === null)) {
-    throw new UsageError('--ggate-tls-cert and --ggate-tls-key need each other');
-  }
-  if (authority !== null && certificate === null) {
-    throw new UsageError('--ggate-tls-ca needs a certificate, --ggate-tls-cert FILE');
-  }
-  const tls = certificate === null || key === null ? null : { certificate, key, authority };
+  const tls = tlsFilesOf('ggate', [ggateTlsCert, ggateTlsKey, ggateTlsCa]);
   return { port, address, allow: allow ?? [], tls };
 }
 
 function nbdTcpOf(options: StartOptions): MirrorSettings['nbdTcp'] {
   const { nbdPort, nbdAddress, nbdTlsCert, nbdTlsKey, nbdTlsCa } = options;
-  const isTls = nbdTlsCert !== null && nbdTlsKey !== null;
-  if (!isTls && [nbdTlsCert, nbdTlsKey, nbdTlsCa].some((file) => file !== null)) {
-    throw new UsageError('TLS for NBD clients needs both nbd-tls-cert and nbd-tls-key');
-  }
+  const tls = tlsFilesOf('nbd', [nbdTlsCert, nbdTlsKey, nbdTlsCa]);
   if (nbdPort === null) {
-    if (isTls) throw new UsageError('TLS for NBD clients needs an nbd-port: the Unix socket has none');
+    if (tls !== null) throw new UsageError('TLS for NBD clients needs an nbd-port: the Unix socket has none');
     return null;
   }
-  const tls = isTls
-    ? { certificate: nbdTlsCert, key: nbdTlsKey, authority: nbdTlsCa, option: '--nbd-tls-' }
-    : null;
   return { host: nbdAddress, port: nbdPort, tls };
 }
 
+/** Of certificate, key and authority; null if there are none. */
+function tlsFilesOf(
+  what: 'ggate' | 'nbd',
+  [certificate, key, authority]: readonly [string | null, string | null, string | null],
+): TlsFiles | null {
+  if (certificate !== null && key !== null) return { certificate, key, authority, option: `--${what}-tls-` };
+  if (certificate === null && key === null && authority === null) return null;
+  throw new UsageError(`TLS for ${what} clients needs both ${what}-tls-cert and ${what}-tls-key`);
+}
+
 function checkComponents(components: readonly ComponentSpec[]): void {
-  if (components.length > COMPONENTS_MAX)
-    throw new UsageError(`a mirror has at most ${COMPONENTS_MAX} components`);
+  if (components.length > SLOT_COUNT) throw new UsageError(`a mirror has at most ${SLOT_COUNT} components`);
   const names = components.map(({ provider }) => provider);
   const areas = components.flatMap(({ area }) => area ?? []);
   const twice =
