@@ -1,9 +1,10 @@
 /* eslint-disable no-bitwise -- bits are the subject of this file; they never touch an offset, only words of 32 regions */
+import { BITMAP_BITS_BYTES } from '../protocol/area-bitmap.js';
 import { ProtocolError, assert } from '../protocol/errors.js';
 import { REGION_SIZE_BYTES, isPowerOfTwo, type ByteRange } from '../protocol/geometry.js';
 
-/** What one bitmap block on disk holds. Source: docs/on-disk-format.md, "Bitmaps". */
-export const BITMAP_PAGE_BYTES = 4032;
+/** A page is what one bitmap block on disk holds. */
+export const BITMAP_PAGE_BYTES = BITMAP_BITS_BYTES;
 export const BITMAP_PAGE_REGIONS = BITMAP_PAGE_BYTES * 8;
 const PAGE_WORDS = BITMAP_PAGE_BYTES / 4;
 /** Indices of regions and words stay within what 32 bits hold: 256 TiB with regions of 64 KiB. */
