@@ -2,29 +2,20 @@
  * The table of docs/performance.md: our server, the ceiling and the real ggated side by side in one run. Each round
  * measures each of them in turn, so that whatever else the machine does meets all of them.
  */
-import { randomFillSync } from 'node:crypto';
-import {
-  closeSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { arch, cpus, platform, release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../src/protocol/errors.js';
+import { makeImage } from './image.js';
 import { run, runLoad, type LoadName } from './load.js';
 import { largerOf, memoryOf, type Memory } from './memory.js';
 import { USAGE, readOptions, type BenchOptions } from './options.js';
 import { startCeiling, startGgated, startOurs, type Server, type ServerName } from './processes.js';
 import { renderResult, summarize, type BenchResult, type RowResult } from './report.js';
+import { runMain } from './run-main.js';
 import { WORKS, type Work } from './work.js';
 
-const MIB = 1_048_576;
 /** The processes of sessions that have ended are given this long to go before memory is looked at. */
 const SETTLE_MS = 2_000;
 const CLIENTS_MAX = Math.max(...WORKS.map((work) => work.clients));
@@ -180,21 +171,11 @@ async function programOf(path: string | null, name: string, scratch: string): Pr
 
 /** Random bytes, since zeros could be holes; each is read once, so that all of it is in the page cache. */
 function makeImages(scratch: string, imageMiB: number): string[] {
-  const chunk = Buffer.alloc(MIB);
   return Array.from({ length: CLIENTS_MAX }, (_, index) => {
     const path = join(scratch, `image-${index}`);
-    const file = openSync(path, 'w');
-    for (let written = 0; written < imageMiB; written++) writeSync(file, randomFillSync(chunk));
-    closeSync(file);
-    readOnce(path, chunk);
+    makeImage(path, imageMiB);
     return path;
   });
-}
-
-function readOnce(path: string, into: Buffer): void {
-  const file = openSync(path, 'r');
-  while (readSync(file, into) > 0);
-  closeSync(file);
 }
 
 function save(options: BenchOptions, result: BenchResult): string {
@@ -209,9 +190,4 @@ function save(options: BenchOptions, result: BenchResult): string {
 
 const systemName = (): string => `${platform()} ${release()} ${arch()}`;
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench: ${messageOf(error)}\n`);
-  process.exitCode = 1;
-}
+await runMain(main);

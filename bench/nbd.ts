@@ -6,10 +6,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { messageOf } from '../src/protocol/errors.js';
 import { FIO_WORKS, runFio } from './fio.js';
 import { makeImage } from './image.js';
 import { median } from './report.js';
+import { runMain } from './run-main.js';
 import { renderTable } from './table.js';
 import { startTarget, type Target } from './target.js';
 
@@ -79,9 +79,4 @@ async function measure(
   return renderTable(heading, rows);
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench: ${messageOf(error)}\n`);
-  process.exitCode = 1;
-}
+await runMain(main);

@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { messageOf } from '../../src/protocol/errors.js';
+import { runMain } from '../run-main.js';
 import { renderTable } from '../table.js';
 import { measureLogPrice } from './log-price.js';
 import { measureRates, type Row } from './rates.js';
@@ -67,9 +67,4 @@ function save(result: { readonly startedAt: string } & Readonly<Record<string, u
   process.stdout.write(`\nAll of it: ${file}\n`);
 }
 
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`bench: ${messageOf(error)}\n`);
-  process.exitCode = 1;
-}
+await runMain(main);

@@ -2,7 +2,6 @@
  * A mirror of local images over NBD until it is told to end, with its activity log or, for comparison, without: then
  * every extent counts as hot and no write is marked anywhere.
  */
-import { pino } from 'pino';
 import { systemClock } from '../../src/device/clock.js';
 import { openDiskThread } from '../../src/device/disk-thread/disk-thread.js';
 import { systemRandom } from '../../src/device/random.js';
@@ -10,7 +9,7 @@ import { ActivityLog } from '../../src/mirror/activity-log.js';
 import { assemble } from '../../src/mirror/assemble.js';
 import { createMirror } from '../../src/mirror/create.js';
 import { RegionBitmap } from '../../src/mirror/region-bitmap.js';
-import { NbdServer } from '../../src/server/nbd/nbd-server.js';
+import { serveNbd } from '../serve-nbd.js';
 
 const [kind, socketPath, ...images] = process.argv.slice(2);
 if (socketPath === undefined || (kind !== 'with' && kind !== 'without')) {
@@ -37,23 +36,4 @@ const assembled = await assemble({
   ...{ degraded: false, clock: systemClock, random: systemRandom, events: { changed: () => undefined } },
   ...{ timeoutMs: 10_000, idleMs: 5_000, extentsMax: 256, isAutosync: true, resyncBytesPerSecond: 0 },
 });
-const log = pino({ level: 'warn' });
-const server = new NbdServer({
-  exports: new Map([['', assembled.mirror]]),
-  listen: [{ unixPath: socketPath }],
-  clock: systemClock,
-  log,
-});
-await server.start();
-process.once('SIGTERM', () => {
-  server
-    .close()
-    .then(() => assembled.close())
-    .then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.error({ err: error }, 'it did not end in order');
-        process.exit(1);
-      },
-    );
-});
+await serveNbd(assembled.mirror, socketPath, () => assembled.close());

@@ -10,8 +10,9 @@ import { InterruptedError } from '../errors.js';
 import { closeDevice, type Interrupt } from '../interrupt.js';
 import type { ProgressStream } from '../progress.js';
 import { formatBytes, formatSeconds } from '../units.js';
+import { freePort } from './free-port.js';
 import { makeImage, sha256 } from './images.js';
-import { freePort, ServerProcess } from './server-process.js';
+import { ServerProcess } from './server-process.js';
 import { SlowDevice } from './slow-device.js';
 
 const IMAGE_BYTES = 67_108_864;

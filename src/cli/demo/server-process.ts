@@ -1,6 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { probeAccess } from '../../client/probe-access.js';
 import { DeviceError } from '../../device/block-device.js';
@@ -12,19 +11,6 @@ const ADDRESS = '127.0.0.1';
 const START_MS = 15_000;
 const STOP_MS = 10_000;
 const POLL_MS = 50;
-
-/** A port on loopback that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, ADDRESS, () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 /**
  * `ggmirror serve` of one image as a process of its own, with a group of its own: a ^C in the terminal reaches only us,
