@@ -4,24 +4,19 @@ import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCli, startCli, type CliResult } from '../support/cli.js';
-import { makeScratch, type Scratch } from '../support/scratch.js';
-import { startServer, type TestServer } from '../support/session-server.js';
+import { ServedScratch } from '../support/served-scratch.js';
+import { startServer } from '../support/session-server.js';
 import { until } from '../support/until.js';
 
 const MIB = 1_048_576;
 /** More than sockets hold, so that answers have to wait for their reader. */
 const SIZE = 24 * MIB;
 
-let scratch: Scratch;
-let server: TestServer | null;
+let scratch: ServedScratch;
 beforeEach(() => {
-  scratch = makeScratch();
-  server = null;
+  scratch = new ServedScratch();
 });
-afterEach(async () => {
-  await server?.close();
-  scratch.remove();
-});
+afterEach(() => scratch.close());
 
 /** Data, then a hole. */
 function makeImage(name: string, dataBytes = SIZE / 2): string {
@@ -38,11 +33,7 @@ function makeEmpty(name: string, sizeBytes = SIZE): string {
   return path;
 }
 
-/** Serves an image and returns its URI. */
-async function serve(path: string, allow: readonly string[] = []): Promise<string> {
-  server = await startServer([path], { allow });
-  return `ggate://127.0.0.1:${server.port}${path}`;
-}
+const serve = (path: string, allow: readonly string[] = []): Promise<string> => scratch.serve(path, allow);
 
 const cli = (...words: string[]): Promise<CliResult> =>
   runCli(words, { XDG_STATE_HOME: scratch.path('state') });
@@ -216,7 +207,7 @@ describe('ggmirror info', () => {
     expect(remote.extensions).toContain('checksum');
     expect(remote.instanceId).toMatch(/^[0-9a-f]{32}$/);
     expect(remote.roundTripMs).toBeGreaterThan(0);
-    const attached = server?.log.filter(({ message }) => message === 'attached') ?? [];
+    const attached = scratch.server?.log.filter(({ message }) => message === 'attached') ?? [];
     expect(attached.map(({ fields }) => fields['mode'])).toEqual(['ro']);
   });
 

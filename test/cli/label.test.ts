@@ -2,21 +2,15 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { decodeLabel, type DecodedLabel } from '../../src/protocol/gmirror-label.js';
 import { runCli } from '../support/cli.js';
-import { makeScratch, type Scratch } from '../support/scratch.js';
-import { startServer, type TestServer } from '../support/session-server.js';
+import { ServedScratch } from '../support/served-scratch.js';
 
 const SIZE = 4 * 1_048_576;
 
-let scratch: Scratch;
-let server: TestServer | null;
+let scratch: ServedScratch;
 beforeEach(() => {
-  scratch = makeScratch();
-  server = null;
+  scratch = new ServedScratch();
 });
-afterEach(async () => {
-  await server?.close();
-  scratch.remove();
-});
+afterEach(() => scratch.close());
 
 function image(name: string, data = '', sizeBytes = SIZE): string {
   const path = scratch.path(name);
@@ -31,8 +25,7 @@ describe('ggmirror label', () => {
   test('writes the labels that gmirror would write, to an image and an export, and dump reads them', async () => {
     const local = image('local.img');
     const remote = image('remote.img', '', 2 * SIZE);
-    server = await startServer([remote], { allow: ['127.0.0.1,rw'] });
-    const uri = `ggate://127.0.0.1:${server.port}${remote}`;
+    const uri = await scratch.serve(remote, ['127.0.0.1,rw']);
     expect(await runCli(['label', '-v', '-b', 'prefer', 'remotemirror', local, uri])).toEqual({
       code: 0,
       stdout: `Metadata value stored on ${local}.\nMetadata value stored on ${uri}.\nDone.\n`,

@@ -5,21 +5,15 @@ import { lockFileExclusive } from '../../src/device/platform/files.js';
 import { encodeLabel } from '../../src/protocol/gmirror-label.js';
 import { runCli } from '../support/cli.js';
 import { aLabel, encodeOldLabel, kernelSector, kernelTranscript } from '../support/labels.js';
-import { makeScratch, type Scratch } from '../support/scratch.js';
-import { startServer, type TestServer } from '../support/session-server.js';
+import { ServedScratch } from '../support/served-scratch.js';
 
 const SIZE = 65_536;
 
-let scratch: Scratch;
-let server: TestServer | null;
+let scratch: ServedScratch;
 beforeEach(() => {
-  scratch = makeScratch();
-  server = null;
+  scratch = new ServedScratch();
 });
-afterEach(async () => {
-  await server?.close();
-  scratch.remove();
-});
+afterEach(() => scratch.close());
 
 /** An image with data in it and this in its last sector. */
 function imageWith(name: string, sector: Buffer): string {
@@ -28,10 +22,8 @@ function imageWith(name: string, sector: Buffer): string {
   return path;
 }
 
-async function serve(path: string, access: 'rw' | 'ro'): Promise<string> {
-  server = await startServer([path], { allow: [`127.0.0.1,${access}`] });
-  return `ggate://127.0.0.1:${server.port}${path}`;
-}
+const serve = (path: string, access: 'rw' | 'ro'): Promise<string> =>
+  scratch.serve(path, [`127.0.0.1,${access}`]);
 
 function damaged(sector: Buffer): Buffer {
   sector.writeUInt8(sector.readUInt8(53) + 1, 53);
@@ -190,7 +182,7 @@ describe('ggmirror clear', () => {
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(/^Can't clear metadata on ggate:.*: Operation not permitted\.\n/);
     expect(partsOf(image)[1].equals(encodeLabel(aLabel()))).toBe(true);
-    await server?.close();
+    await scratch.stopServing();
     expect(await runCli(['clear', await serve(image, 'rw')])).toMatchObject({ code: 0, stderr: '' });
     expect(partsOf(image)[1].equals(Buffer.alloc(512))).toBe(true);
   });

@@ -12,7 +12,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type CapabilityPacket, Features } from '../../src/protocol/capabilities.js';
 import { COMMAND } from '../../src/protocol/request.js';
 import type { FileSessionsOptions } from '../../src/server/file-sessions.js';
-import { RawClient } from '../support/raw-client.js';
+import { RawClients } from '../support/raw-clients.js';
 import { request } from '../support/requests.js';
 import { type Scratch, makeScratch } from '../support/scratch.js';
 import { type TestServer, startServer } from '../support/session-server.js';
@@ -34,17 +34,16 @@ describe('sessions', () => {
   let scratch: Scratch;
   let image: string;
   let server: TestServer;
-  let clients: RawClient[];
+  const clients = new RawClients(() => ({ port: server.port, path: image }));
 
   beforeEach(() => {
     scratch = makeScratch();
     image = scratch.path('a.img');
     writeFileSync(image, Buffer.alloc(IMAGE_BYTES, 1));
-    clients = [];
   });
 
   afterEach(async () => {
-    for (const client of clients) client.close();
+    clients.close();
     await server.close();
     scratch.remove();
   });
@@ -53,25 +52,12 @@ describe('sessions', () => {
     server = await startServer(images, { ...options, allow: ['127.0.0.0/8'] });
   }
 
-  async function attach(options: Partial<Parameters<typeof RawClient.attach>[0]> = {}): Promise<RawClient> {
-    const client = await RawClient.mustAttach({ port: server.port, path: image, ...options });
-    clients.push(client);
-    return client;
-  }
-
-  const refusal = async (options: Partial<Parameters<typeof RawClient.attach>[0]> = {}): Promise<number> => {
-    const outcome = await RawClient.attach({ port: server.port, path: image, ...options });
-    if (typeof outcome === 'number') return outcome;
-    clients.push(outcome);
-    return 0;
-  };
-
   const detached = (): Promise<unknown> =>
     until('the detach line', () => server.log.find((line) => line.message.startsWith('detached')));
 
   test('serve a client, and tell of its attach and detach in one line each', async () => {
     await serve([image]);
-    const client = await attach();
+    const client = await clients.attach();
     const data = Buffer.alloc(4096, 7);
     client.write(request(COMMAND.write, 8192, 4096, 1, data));
     client.write(request(COMMAND.write, IMAGE_BYTES, 0, 2));
@@ -98,10 +84,7 @@ describe('sessions', () => {
   test('serve requests that a hasty client sends before it is welcome', async () => {
     await serve([image]);
     const token = 77;
-    const first = await RawClient.attach({ port: server.port, path: image, token });
-    expect(typeof first).not.toBe('number');
-    const client = first as RawClient;
-    clients.push(client);
+    const client = await clients.attach({ token });
     const batch = Array.from({ length: 50 }, (_, seq) => request(COMMAND.read, seq * 512, 512, seq));
     client.write(Buffer.concat(batch));
     for (let seq = 0; seq < 50; seq++) expect((await client.reply())?.seq).toBe(seq);
@@ -111,41 +94,36 @@ describe('sessions', () => {
     const link = scratch.path('link.img');
     symlinkSync(image, link);
     await serve([image, link]);
-    await attach();
-    expect(await refusal({ from: '127.0.0.2' })).toBe(EBUSY);
-    expect(await refusal({ path: link })).toBe(EBUSY);
-    expect(await refusal({ path: link, access: 'wo' })).toBe(EBUSY);
-    expect(await refusal({ path: link, access: 'ro' })).toBe(0);
+    await clients.attach();
+    expect(await clients.attempt({ from: '127.0.0.2' })).toBe(EBUSY);
+    expect(await clients.attempt({ path: link })).toBe(EBUSY);
+    expect(await clients.attempt({ path: link, access: 'wo' })).toBe(EBUSY);
+    expect(await clients.attempt({ path: link, access: 'ro' })).toBe(0);
   });
 
   test('let a second writer in once the first is gone', async () => {
     await serve([image]);
-    (await attach()).close();
+    (await clients.attach()).close();
     await detached();
-    expect(await refusal()).toBe(0);
+    expect(await clients.attempt()).toBe(0);
   });
 
   test('let a client in again that attaches as soon as it has detached', async () => {
     await serve([image]);
-    for (let round = 0; round < 10; round++) {
-      const client = await attach();
-      client.write(request(COMMAND.write, 0, 512, 1, Buffer.alloc(512, round)));
-      expect((await client.reply())?.errorNumber).toBe(0);
-      client.close();
-    }
+    expect(await clients.comeAndGo(10)).toEqual(Array.from({ length: 10 }, () => 0));
   });
 
   test('let several writers in when the export is shared', async () => {
     await serve([image], { isShared: true });
-    await attach();
-    expect(await refusal({ from: '127.0.0.2' })).toBe(0);
+    await clients.attach();
+    expect(await clients.attempt({ from: '127.0.0.2' })).toBe(0);
   });
 
   test('give the place of a silent writer to the same host, never to another', async () => {
     await serve([image], { takeoverSilentMs: 300 });
-    const old = await attach();
-    await until('the takeover', async () => (await refusal({ from: '127.0.0.1' })) === 0);
-    expect(await refusal({ from: '127.0.0.2' })).toBe(EBUSY);
+    const old = await clients.attach();
+    await until('the takeover', async () => (await clients.attempt({ from: '127.0.0.1' })) === 0);
+    expect(await clients.attempt({ from: '127.0.0.2' })).toBe(EBUSY);
     await old.send.closed();
     expect(await old.reply()).toBeNull();
     expect(await server.sessions.list()).toHaveLength(1);
@@ -153,9 +131,9 @@ describe('sessions', () => {
 
   test('give the place of a writer at once to the same client with a hello', async () => {
     await serve([image]);
-    const old = await attach({ hello: helloOf(1) });
-    expect(await refusal({ hello: helloOf(2) })).toBe(EBUSY);
-    const next = await attach({ hello: helloOf(1) });
+    const old = await clients.attach({ hello: helloOf(1) });
+    expect(await clients.attempt({ hello: helloOf(2) })).toBe(EBUSY);
+    const next = await clients.attach({ hello: helloOf(1) });
     await old.send.closed();
     next.write(request(COMMAND.read, 0, 512, 1));
     expect((await next.reply())?.errorNumber).toBe(0);
@@ -170,17 +148,17 @@ describe('sessions', () => {
       symlinkSync(image, link);
       await serve([image, link]);
       expect(await server.sessions.release(link, HOLDER)).toBe(true);
-      expect(await refusal()).toBe(EBUSY);
-      expect(await refusal({ path: link, access: 'ro' })).toBe(EBUSY);
+      expect(await clients.attempt()).toBe(EBUSY);
+      expect(await clients.attempt({ path: link, access: 'ro' })).toBe(EBUSY);
       expect(server.sessions.released).toEqual([{ path: link, holder: 'mirror/data' }]);
       expect(await server.sessions.takeBack('mirror/data', null)).toHaveLength(1);
-      expect(await refusal()).toBe(0);
+      expect(await clients.attempt()).toBe(0);
     });
 
     test('lose their readers, but a writer only by force, and its writes in flight are done then', async () => {
       await serve([image]);
-      const writer = await attach();
-      const reader = await attach({ access: 'ro' });
+      const writer = await clients.attach();
+      const reader = await clients.attach({ access: 'ro' });
       await expect(server.sessions.release(image, HOLDER)).rejects.toThrow('in use by 127.0.0.1');
       reader.write(request(COMMAND.read, 0, 512, 1));
       expect((await reader.reply())?.errorNumber).toBe(0);
@@ -207,14 +185,14 @@ describe('sessions', () => {
       const other = { holder: 'mirror/other', isForced: true };
       await expect(server.sessions.release(image, other)).rejects.toThrow('released to mirror/data already');
       expect(await server.sessions.takeBack('mirror/other', null)).toEqual([]);
-      expect(await refusal()).toBe(EBUSY);
+      expect(await clients.attempt()).toBe(EBUSY);
     });
 
     test('are those of one image: clients of another one notice nothing', async () => {
       const other = scratch.path('other.img');
       copyFileSync(image, other);
       await serve([image, other]);
-      const client = await attach({ path: other });
+      const client = await clients.attach({ path: other });
       await server.sessions.release(image, FORCED);
       client.write(request(COMMAND.read, 0, 512, 7));
       expect((await client.reply())?.seq).toBe(7);
@@ -223,7 +201,7 @@ describe('sessions', () => {
 
   test('serve the commands of a client with a hello', async () => {
     await serve([image]);
-    const client = await attach({ hello: helloOf(1) });
+    const client = await clients.attach({ hello: helloOf(1) });
     expect(client.capabilities?.features.names()).toContain('checksum');
     client.write(request(COMMAND.writeZeroes, 0, 4096, 1));
     expect(await client.reply()).toMatchObject({ seq: 1, errorNumber: 0 });
@@ -245,8 +223,8 @@ describe('sessions', () => {
       writeFileSync(holes, Buffer.alloc(65_536, 1));
       try {
         await serve([holes, image]);
-        const writer = await attach({ path: holes, hello: helloOf(1) });
-        const reader = await attach({ path: image, access: 'ro', hello: helloOf(2) });
+        const writer = await clients.attach({ path: holes, hello: helloOf(1) });
+        const reader = await clients.attach({ path: image, access: 'ro', hello: helloOf(2) });
         expect(writer.capabilities?.features.names()).toContain('trim');
         expect(reader.capabilities?.features.names()).not.toContain('trim');
       } finally {
@@ -257,7 +235,7 @@ describe('sessions', () => {
 
   test('answer EIO when the file has shrunk under them', async () => {
     await serve([image]);
-    const client = await attach();
+    const client = await clients.attach();
     truncateSync(image, 4096);
     client.write(request(COMMAND.read, 8192, 512, 1));
     expect((await client.reply())?.errorNumber).toBe(5);
@@ -269,7 +247,7 @@ describe('sessions', () => {
     await serve([image]);
     const before = scratch.path('before.img');
     copyFileSync(image, before);
-    const client = await attach();
+    const client = await clients.attach();
     client.write(request(COMMAND.write, 0, 65_536, 1, Buffer.alloc(65_536, 9)).subarray(0, 40_000));
     client.receive.socket.end();
     await detached();
@@ -278,7 +256,7 @@ describe('sessions', () => {
 
   test('report what they do', async () => {
     await serve([image]);
-    const client = await attach();
+    const client = await clients.attach();
     client.write(request(COMMAND.read, 0, 512, 1));
     await client.reply();
     const [status] = await server.sessions.list();
@@ -292,19 +270,19 @@ describe('sessions', () => {
 
   test('end with their process, whatever ends it, and free the file', async () => {
     await serve([image]);
-    const client = await attach();
+    const client = await clients.attach();
     const [status] = await server.sessions.list();
     if (status === undefined || status.pid < 2) throw new Error('no session to kill');
     process.kill(status.pid, 'SIGKILL');
     await client.send.closed();
     await detached();
     expect(server.log.some((line) => line.level === 'error' && /process died/.test(line.message))).toBe(true);
-    expect(await refusal()).toBe(0);
+    expect(await clients.attempt()).toBe(0);
   });
 
   test('finish and answer what is in flight when the server ends', async () => {
     await serve([image]);
-    const client = await attach();
+    const client = await clients.attach();
     const count = 200;
     for (let seq = 0; seq < count; seq++)
       client.write(request(COMMAND.write, seq * 512, 512, seq, Buffer.alloc(512, 5)));
@@ -315,6 +293,6 @@ describe('sessions', () => {
     const written = readFileSync(image).subarray(0, answered * 512);
     expect(written.equals(Buffer.alloc(answered * 512, 5))).toBe(true);
     expect(server.log.at(-1)?.message).toBe('detached: stopped');
-    expect(await refusal()).toBe(EBUSY);
+    expect(await clients.attempt()).toBe(EBUSY);
   });
 });

@@ -7,7 +7,7 @@ import { type DeviceServer, serveDevices } from '../../support/device-server.js'
 import { FaultDevice } from '../../support/fault-device.js';
 import { MemoryDevice } from '../../support/memory-device.js';
 import { makeRig } from '../../support/mirror-rig.js';
-import { RawClient } from '../../support/raw-client.js';
+import { RawClients } from '../../support/raw-clients.js';
 import { replies, request } from '../../support/requests.js';
 import { afterTranscript, bySeq, play, recordedAnswers, REPEATABLE } from '../../support/transcript-play.js';
 import { until } from '../../support/until.js';
@@ -16,10 +16,10 @@ const PATH = '/dev/mirror/data';
 const EBUSY = 16;
 
 let server: DeviceServer | null = null;
-const clients: RawClient[] = [];
+const clients = new RawClients(() => ({ port: server?.port ?? 0, path: PATH }));
 
 afterEach(async () => {
-  for (const client of clients.splice(0)) client.close();
+  clients.close();
   await server?.close();
   server = null;
 });
@@ -96,27 +96,10 @@ const helloOf = (id: number): CapabilityPacket => ({
   requestsMax: 64,
 });
 
-type AttachOptions = Partial<Parameters<typeof RawClient.attach>[0]>;
-
-/** The errno of the refusal; 0 for a client that is let in. */
-async function attempt(options: AttachOptions = {}): Promise<number> {
-  const outcome = await RawClient.attach({ port: server?.port ?? 0, path: PATH, ...options });
-  if (typeof outcome === 'number') return outcome;
-  clients.push(outcome);
-  return 0;
-}
-
-async function attach(options: AttachOptions = {}): Promise<RawClient> {
-  expect(await attempt(options)).toBe(0);
-  const client = clients.at(-1);
-  if (client === undefined) throw new Error('no client');
-  return client;
-}
-
 describe('sessions on a device', () => {
   test('are told of in one line each when they begin and end', async () => {
     server = await serveDevices(new Map([[PATH, new MemoryDevice()]]));
-    const client = await attach();
+    const client = await clients.attach();
     client.write(request(COMMAND.write, 0, 512, 1, Buffer.alloc(512, 7)));
     expect((await client.reply())?.errorNumber).toBe(0);
     expect(server.sessions.sessions.map((session) => session.status())).toMatchObject([
@@ -137,32 +120,27 @@ describe('sessions on a device', () => {
 
   test('that may write exclude each other, and leave readers alone', async () => {
     server = await serveDevices(new Map([[PATH, new MemoryDevice()]]));
-    await attach();
-    expect(await attempt({ from: '127.0.0.2' })).toBe(EBUSY);
-    expect(await attempt({ from: '127.0.0.2', access: 'wo' })).toBe(EBUSY);
-    expect(await attempt({ from: '127.0.0.2', access: 'ro' })).toBe(0);
+    await clients.attach();
+    expect(await clients.attempt({ from: '127.0.0.2' })).toBe(EBUSY);
+    expect(await clients.attempt({ from: '127.0.0.2', access: 'wo' })).toBe(EBUSY);
+    expect(await clients.attempt({ from: '127.0.0.2', access: 'ro' })).toBe(0);
   });
 
   test('let a client in again that attaches as soon as it has detached', async () => {
     server = await serveDevices(new Map([[PATH, new MemoryDevice()]]));
-    for (let round = 0; round < 10; round++) {
-      const client = await attach();
-      client.write(request(COMMAND.write, 0, 512, 1, Buffer.alloc(512, round)));
-      expect((await client.reply())?.errorNumber).toBe(0);
-      client.close();
-    }
+    expect(await clients.comeAndGo(10)).toEqual(Array.from({ length: 10 }, () => 0));
   });
 
   test('are taken over by the same client, which begins when the last write of the old one is done', async () => {
     const memory = new MemoryDevice();
     const device = new FaultDevice(memory, ({ op }) => (op === 'write' ? { kind: 'hold' } : null));
     server = await serveDevices(new Map([[PATH, device]]));
-    const old = await attach({ hello: helloOf(1) });
+    const old = await clients.attach({ hello: helloOf(1) });
     old.write(request(COMMAND.write, 0, 512, 1, Buffer.alloc(512, 1)));
     await until('the write at the device', () => device.heldCount === 1);
-    expect(await attempt({ hello: helloOf(2) })).toBe(EBUSY);
+    expect(await clients.attempt({ hello: helloOf(2) })).toBe(EBUSY);
     let isIn = false;
-    const coming = attach({ hello: helloOf(1) }).finally(() => (isIn = true));
+    const coming = clients.attach({ hello: helloOf(1) }).finally(() => (isIn = true));
     await old.send.closed();
     expect(isIn).toBe(false);
     device.plan = () => null;
@@ -174,9 +152,9 @@ describe('sessions on a device', () => {
 
   test('of a host that has been silent give way to a new one of that host, never to another', async () => {
     server = await serveDevices(new Map([[PATH, new MemoryDevice()]]), { takeoverSilentMs: 300 });
-    const old = await attach();
-    await until('the takeover', async () => (await attempt()) === 0);
-    expect(await attempt({ from: '127.0.0.2' })).toBe(EBUSY);
+    const old = await clients.attach();
+    await until('the takeover', async () => (await clients.attempt()) === 0);
+    expect(await clients.attempt({ from: '127.0.0.2' })).toBe(EBUSY);
     await old.send.closed();
     expect(server.sessions.sessions).toHaveLength(1);
   });
@@ -184,7 +162,7 @@ describe('sessions on a device', () => {
   test('end alone: what one client does to its own leaves the others as they are', async () => {
     const devices = new Map(['/a', '/b'].map((path) => [path, new MemoryDevice({ name: path })]));
     server = await serveDevices(devices);
-    const [one, other] = [await attach({ path: '/a' }), await attach({ path: '/b' })];
+    const [one, other] = [await clients.attach({ path: '/a' }), await clients.attach({ path: '/b' })];
     one.write(Buffer.alloc(100_000, 0xff));
     one.write(request(COMMAND.write, 0, 4096, 1, Buffer.alloc(4096, 9)).subarray(0, 2000));
     one.close();
@@ -198,11 +176,11 @@ describe('sessions on a device', () => {
   test('finish and answer what is in flight when the server ends, and let nobody in', async () => {
     const device = new FaultDevice(new MemoryDevice(), () => ({ kind: 'hold' }));
     server = await serveDevices(new Map([[PATH, device]]));
-    const client = await attach();
+    const client = await clients.attach();
     client.write(request(COMMAND.read, 0, 512, 1));
     await until('the read at the device', () => device.heldCount === 1);
     const drained = server.sessions.drain(5000);
-    expect(await attempt({ from: '127.0.0.2', access: 'ro' })).toBe(EBUSY);
+    expect(await clients.attempt({ from: '127.0.0.2', access: 'ro' })).toBe(EBUSY);
     device.release();
     expect(await client.reply()).toMatchObject({ seq: 1, errorNumber: 0 });
     await drained;
