@@ -124,6 +124,8 @@ export class Component {
    * later flush writes it. Until all of that has been copied to it anew, equal checksums say nothing.
    */
   isCacheDoubtful = false;
+  /** It was lost because it failed, and not because it could not be reached. */
+  hasFailed = false;
   /** Why it is not connected, or the last thing that went wrong; null if nothing did. */
   trouble: string | null = null;
   readonly counters = { reads: 0, writes: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
@@ -202,6 +204,7 @@ export class Component {
     changed();
     this.trouble = error.message;
     if (error.code === 'DEVICE_IO') this.isCacheDoubtful = true;
+    this.hasFailed = error.code === 'DEVICE_IO' && error.errno !== 'ENXIO';
     // What it has not flushed may be gone when it comes back, and what is in flight may or may not be there.
     this.missing.union(this.unflushed);
     this.unflushed = new RegionBitmap(this.mediaSizeBytes);

@@ -15,6 +15,8 @@ export class Generations {
   /** Slots of resync targets that may say on stable storage that they are in step, while the others do not yet. */
   readonly #claiming = new Set<number>();
   #mustBegin: boolean;
+  /** Somebody who failed has been lost in the present generation. */
+  #hasBroken = false;
 
   constructor(
     state: JournalState,
@@ -45,17 +47,21 @@ export class Generations {
     this.#confirmed.set(slot, generation);
   }
 
-  /** A new generation, with which other things may change. */
+  /**
+   * A new generation, with which other things may change. Labels tell the kernel of it as its own would: by genid that a
+   * component failed, which it then leaves alone, by syncid that it only was not there, and is to be synchronized.
+   */
   moveOn(components: readonly Component[], change: Partial<JournalState> = {}): void {
-    const { current, history, syncid } = this.#state;
+    const { current, history, genid, syncid } = this.#state;
     for (const { identity } of components) this.confirm(identity.slot, this.confirmedOf(identity.slot));
     this.#state = {
       ...this.#state,
       current: newUuid(this.random),
       history: [current, ...history].slice(0, HISTORY_COUNT),
-      syncid: syncid + 1,
+      ...(this.#hasBroken ? { genid: genid + 1 } : { syncid: syncid + 1 }),
       ...change,
     };
+    this.#hasBroken = false;
     this.#mustBegin = true;
   }
 
@@ -86,6 +92,7 @@ export class Generations {
       const mayDiffer = component.missing.countMarked > 0;
       isDue ||= isClaiming || mayDiffer || confirmed !== this.#state.current;
       this.#mustBegin = true;
+      this.#hasBroken ||= component.hasFailed;
     }
     this.#state = { ...this.#state, lostAt };
     return isDue;

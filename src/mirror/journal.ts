@@ -131,7 +131,8 @@ export class Journal {
       for (const { identity } of leave) lostAt = lostAt.with(identity.slot, NO_UUID);
       try {
         // As the kernel has it, labels are not raised by this; but by a loss that is yet to raise them.
-        await this.#startGeneration({ lostAt, syncid: before.syncid + (this.mustBegin ? 1 : 0) });
+        const { genid, syncid } = before;
+        await this.#startGeneration(this.mustBegin ? { lostAt } : { lostAt, genid, syncid });
         components.remove(leave);
       } catch (error) {
         this.#generations.revert(before);

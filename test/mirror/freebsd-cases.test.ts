@@ -179,6 +179,21 @@ describe('10 to 13: a request that fails once', () => {
     expect(mediumOf(world, 'a').equals(data.subarray(0, LENGTH))).toBe(true);
   });
 
+  test('10: one that can’t be rewritten either is broken to a kernel: genids differ by exactly 1', async () => {
+    const { world, running, data } = await failOnce(
+      ['read', 'write'],
+      { kind: 'fail', errno: 'EIO' },
+      async (mirror) => await readMiddle(mirror),
+    );
+    await until('the loss', () => statesOf(running) === 'a DISCONNECTED, b ACTIVE');
+    await running.mirror.lossesRecorded();
+    expect((await readMiddle(running)).equals(data.subarray(LENGTH, LENGTH + 2 * KIB))).toBe(true);
+    const [one, two] = labelsOf(world, 'ab');
+    expect((two?.genid ?? 0) - (one?.genid ?? 0)).toBe(1);
+    expect(fatesOf(world)).toEqual(['DROPPED', 'ACTIVE']);
+    await expectReturn(world, running);
+  });
+
   test('11: one that is gone when it is read (ENXIO) is none that failed: syncids differ by 1, and it is synchronized', async () => {
     const { world, running } = await failOnce(
       ['read', 'write'],
@@ -194,6 +209,7 @@ describe('10 to 13: a request that fails once', () => {
   });
 
   test.each([
+    { number: 12, errno: 'EIO', differs: { genid: 1, syncid: 0 }, fates: ['DROPPED', 'ACTIVE'] },
     { number: 13, errno: 'ENXIO', differs: { genid: 0, syncid: 1 }, fates: ['SYNCHRONIZING', 'ACTIVE'] },
   ] as const)(
     '$number: a write that fails with $errno is read back, and labels say at once who is behind',

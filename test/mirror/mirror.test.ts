@@ -59,7 +59,7 @@ describe('a mirror', () => {
     expect(superblock.slots[1]).toMatchObject({ lostAt: FIRST_GENERATION, isMarked: true });
     expect(superblock.current).not.toBe(FIRST_GENERATION);
     expect(superblock.history).toEqual([FIRST_GENERATION]);
-    expect(disk(rig, 0).store.label.syncid).toBe(2);
+    expect(disk(rig, 0).store.label).toMatchObject({ genid: 1, syncid: 1 });
     expect(disk(rig, 1).store.superblock.current).toBe(FIRST_GENERATION);
     expect(rig.mirror.state).toBe('DEGRADED');
     expect(rig.component(1).state).toBe('DISCONNECTED');
