@@ -39,6 +39,7 @@ const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
     (provider) =>
       `${provider} has data that this mirror, which was started without it, misses; it is left alone: stop the mirror and start it with both.`,
   ),
+  discarded: say('warn', 'discarded', (provider) => `${provider}: what was written to it alone is given up.`),
   foreign: say('error', 'foreign', (provider) => `${provider} belongs to another mirror; it is not used.`),
 };
 

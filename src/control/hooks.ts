@@ -23,6 +23,8 @@ export const HOOK_EVENTS = {
   forgotten: 'a component that was not there was taken out for good',
   deactivated: 'a component was put out of use',
   activated: 'a component that was out of use is wanted again',
+  discarded:
+    'what was written to a component alone is given up, as a person or a policy has it, and overwritten',
   foreign: 'where a component was expected there is one of another mirror',
 } as const;
 export type HookEvent = keyof typeof HOOK_EVENTS;

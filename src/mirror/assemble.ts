@@ -4,14 +4,15 @@ import { displayText, type DecodedLabel } from '../protocol/gmirror-label.js';
 import { NO_UUID } from '../protocol/superblock.js';
 import { Assembly } from './assembly.js';
 import { makeAreas } from './adopt.js';
-import { AssembleError, type AssembleOptions, type AssembledMirror } from './assembled.js';
+import { AssembleError, type AssembleOptions, type AssembledMirror, type StartPlan } from './assembled.js';
 import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from './balance.js';
 import type { Component, ComponentIdentity } from './component.js';
-import { decideAssembly, type AssemblyDecision, type BehindComponent } from './decide/assembly-decision.js';
+import type { AssemblyDecision, BehindComponent } from './decide/assembly-decision.js';
 import type { JournalState } from './journal.js';
 import { hear, markEverything, markExtents, markNoted } from './marks.js';
 import { Membership } from './membership.js';
 import { Mirror } from './mirror.js';
+import { settleStart } from './split-brain.js';
 import type { FoundProvider, PresentProvider } from './assembly.js';
 
 export type { AssembleOptions, AssembledMirror, OpenedProvider, ProviderOpener } from './assembled.js';
@@ -28,17 +29,21 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
   const assembly = await openReady(options);
   try {
     const found = presentOf(assembly, options);
-    const decision = decideAssembly({
+    const input = {
       present: found.map(({ facts }) => facts),
       isDegradedAllowed: options.degraded,
       ...chosenOf(found, options),
-    });
+    };
+    const { decision, discarded } = await settleStart(found, input, options);
     if (decision.outcome === 'refuse') throw new AssembleError(decision.code, explain(decision, assembly));
     const source = found.find(({ facts }) => facts.superblock.slot === decision.source);
     assert(source !== undefined, `${options.name}: a source that is not there`);
     const mirror = makeMirror(options, assembly, found, source, decision);
     try {
-      await launch(mirror, found, source, decision);
+      await load(mirror, found, source, decision);
+      options.approve?.(planOf(mirror, decision));
+      giveUp(mirror, discarded, options);
+      await launch(mirror, found, decision);
     } catch (error) {
       await mirror.close().catch(() => undefined /* the error that is thrown tells more */);
       throw error;
@@ -186,30 +191,54 @@ function journalOf(
   };
 }
 
-async function launch(
+/** What each that is behind misses. Changes nothing outside of memory. */
+async function load(
   mirror: Mirror,
   found: readonly PresentProvider[],
   source: PresentProvider,
   decision: RunDecision,
 ): Promise<void> {
-  const providerOf = (slot: number): PresentProvider => {
-    const provider = found.find(({ facts }) => facts.superblock.slot === slot);
-    assert(provider !== undefined, `${mirror.name}: slot ${slot} is not there`);
-    return provider;
-  };
   for (const behind of [...decision.behind, ...decision.missing]) {
     await loadMissing(componentIn(mirror, behind.slot), behind, source);
   }
   for (const { slot, isUnheard } of decision.behind) {
-    if (isUnheard) await hear(componentIn(mirror, slot), providerOf(slot).store, decision.active);
+    if (isUnheard) await hear(componentIn(mirror, slot), providerIn(found, slot).store, decision.active);
   }
+}
+
+function planOf(mirror: Mirror, { source, active, behind }: RunDecision): StartPlan {
+  const inStep = [source, ...active.filter((slot) => slot !== source)];
+  return {
+    kept: inStep.map((slot) => componentIn(mirror, slot).name),
+    overwritten: behind.map(({ slot }) => {
+      const { name, missing } = componentIn(mirror, slot);
+      return { name, copyBytes: missing.markedBytes };
+    }),
+  };
+}
+
+function giveUp(
+  mirror: Mirror,
+  discarded: readonly number[],
+  { afterSplitBrain = 'disconnect', discard = [], events }: AssembleOptions,
+): void {
+  const why = discard.length > 0 ? 'as was said' : `as ${afterSplitBrain} has it`;
+  for (const slot of discarded) events.changed('discarded', componentIn(mirror, slot), why);
+}
+
+async function launch(
+  mirror: Mirror,
+  found: readonly PresentProvider[],
+  decision: RunDecision,
+): Promise<void> {
   for (const { facts, media, label } of found) {
     const component = componentIn(mirror, facts.superblock.slot);
     component.settings = { hardcodedProvider: label.hardcodedProvider };
     if (decision.inactive.includes(facts.superblock.slot)) await media.close();
   }
   for (const slot of decision.inactive) componentIn(mirror, slot).isInactive = true;
-  for (const slot of decision.active) mirror.attachActive(componentIn(mirror, slot), providerOf(slot).media);
+  for (const slot of decision.active)
+    mirror.attachActive(componentIn(mirror, slot), providerIn(found, slot).media);
   await mirror.journal.begin({ isOutside: decision.beginsGeneration });
   const full = mirror.components.filter(({ isFull }) => isFull);
   if (full.length > 0) {
@@ -218,8 +247,14 @@ async function launch(
     await mirror.journal.begin({ isOutside: false });
   }
   for (const { slot } of decision.behind) {
-    await mirror.returns.admit(componentIn(mirror, slot), providerOf(slot).media);
+    await mirror.returns.admit(componentIn(mirror, slot), providerIn(found, slot).media);
   }
+}
+
+function providerIn(found: readonly PresentProvider[], slot: number): PresentProvider {
+  const provider = found.find(({ facts }) => facts.superblock.slot === slot);
+  assert(provider !== undefined, `assembly: slot ${slot} is not there`);
+  return provider;
 }
 
 /** Of a component that was not there at the start, whose label nobody has read yet. */

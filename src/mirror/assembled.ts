@@ -2,6 +2,7 @@ import type { Clock } from '../device/clock.js';
 import type { RandomSource } from '../device/random.js';
 import type { BalanceAlgorithm } from './balance.js';
 import type { Component } from './component.js';
+import type { SplitBrainPolicy } from './decide/split-brain-policy.js';
 import type { Membership } from './membership.js';
 import type { Arrival, Mirror, MirrorEvents } from './mirror.js';
 import type { ProviderOpener } from './provider.js';
@@ -30,6 +31,19 @@ export interface AssembleOptions {
   readonly isAutosync: boolean;
   /** 0 for no limit. */
   readonly resyncBytesPerSecond: number;
+  /** What is done about a split brain of which both sides tell what differs. Left out: 'disconnect'. */
+  readonly afterSplitBrain?: SplitBrainPolicy;
+  /** Names of providers whose own writes a person has given up, to settle a split brain; an error where there is none. */
+  readonly discard?: readonly string[];
+  /** Called when it is decided who is copied to whom, before anything is written; what it throws ends the start. */
+  readonly approve?: (plan: StartPlan) => void;
+}
+
+/** Who is copied to whom. */
+export interface StartPlan {
+  /** In step with each other, the source first. */
+  readonly kept: readonly string[];
+  readonly overwritten: readonly { readonly name: string; readonly copyBytes: number }[];
 }
 
 export interface AssembledMirror {
@@ -49,6 +63,8 @@ export type AssembleErrorCode =
   | 'ASSEMBLE_MISSING'
   /** Two components were written without one another. */
   | 'ASSEMBLE_SPLIT_BRAIN'
+  /** Somebody was to be given up where nobody has to be. */
+  | 'ASSEMBLE_NO_SPLIT_BRAIN'
   /** No component can be the source. */
   | 'ASSEMBLE_NO_SOURCE'
   /** A label or private area is none, damaged or another mirror's. */

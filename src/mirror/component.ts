@@ -2,6 +2,7 @@ import type { BlockDevice, BlockIo, BlockOp, Capabilities, DeviceError } from '.
 import type { Clock } from '../device/clock.js';
 import { assert } from '../protocol/errors.js';
 import type { Uuid } from '../protocol/superblock.js';
+import type { RefusedArrival } from './arrival.js';
 import { type ComponentEvent, type ComponentState, nextState } from './component-state.js';
 import { CLEAR_PIECE_BYTES } from './limits.js';
 import type { LabelSettings, MetaStore } from './meta-store.js';
@@ -109,7 +110,9 @@ export class Component {
   unflushed: RegionBitmap;
   /** Everything must be copied: its `missing` is full. */
   isFull = false;
-  /** A person has given up what was written to it without the others. */
+  /** How it came when it came last, if only a person can help; else null. */
+  refused: RefusedArrival | null = null;
+  /** What was written to it without the others is given up. Holds until that is on stable storage, or it is lost. */
   isDiscarded = false;
   /** A person has taken it out of use; it stays a component. */
   isInactive = false;
@@ -180,6 +183,7 @@ export class Component {
     this.#state = nextState(this.#state, event);
     this.#media = media;
     this.trouble = null;
+    this.refused = null;
   }
 
   move(event: Exclude<ComponentEvent, 'attachedCurrent' | 'attachedStale' | 'lost'>): void {
@@ -203,6 +207,7 @@ export class Component {
     this.#media = null;
     changed();
     this.trouble = error.message;
+    this.isDiscarded = false;
     if (error.code === 'DEVICE_IO') this.isCacheDoubtful = true;
     this.hasFailed = error.code === 'DEVICE_IO' && error.errno !== 'ENXIO';
     // What it has not flushed may be gone when it comes back, and what is in flight may or may not be there.

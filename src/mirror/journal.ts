@@ -155,7 +155,10 @@ export class Journal {
       this.#generations.accept(component.identity.slot, component.store.superblock.current);
       // From here on its bits tell how far the copy has come.
       component.isFull = false;
-      await this.#publish();
+      // What is given up must not pass for newer than what is here.
+      if (component.isDiscarded) await this.#startGeneration();
+      else await this.#publish();
+      component.isDiscarded = false;
     });
   }
 

@@ -1,16 +1,22 @@
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
-import type { Component } from './component.js';
 import type { MetaStore } from './meta-store.js';
 import type { RegionBitmap } from './region-bitmap.js';
 
+/** A component, or what is to be known of one. */
+export interface Marked {
+  readonly missing: RegionBitmap;
+  /** Everything must be copied: `missing` is full. */
+  isFull: boolean;
+}
+
 /** Nothing tells what it misses: everything is copied. */
-export function markEverything(component: Component): void {
+export function markEverything(component: Marked): void {
   component.isFull = true;
   component.missing.markAll();
 }
 
 /** Extents that may have been written while nobody knows where it arrived. 'damaged': nobody knows which. */
-export function markExtents(component: Component, extents: readonly number[] | 'damaged'): void {
+export function markExtents(component: Marked, extents: readonly number[] | 'damaged'): void {
   if (extents === 'damaged') {
     markEverything(component);
     return;
@@ -26,7 +32,7 @@ function markExtent(missing: RegionBitmap, extent: number): void {
 
 /** What `store` has noted for these slots, a component in step with others or itself. Rejects with DeviceError. */
 export async function markNoted(
-  component: Component,
+  component: Marked,
   store: MetaStore,
   slots: readonly number[],
 ): Promise<void> {
@@ -37,7 +43,7 @@ export async function markNoted(
  * What a component that comes tells of itself: where it may have been written while nobody here saw it, or lost what it
  * was sent. `others` are slots of components in step. Rejects with DeviceError.
  */
-export async function hear(component: Component, store: MetaStore, others: readonly number[]): Promise<void> {
-  await markNoted(component, store, [component.identity.slot, ...others]);
+export async function hear(component: Marked, store: MetaStore, others: readonly number[]): Promise<void> {
+  await markNoted(component, store, [store.superblock.slot, ...others]);
   markExtents(component, store.readLog());
 }

@@ -6,6 +6,7 @@ import type { Component, ComponentIdentity, ComponentMedia } from './component.j
 import type { JournalState } from './journal.js';
 import type { MirrorSettings } from './meta-store.js';
 import type { Touch } from './decide/pair-facts.js';
+import type { SplitBrainPolicy } from './decide/split-brain-policy.js';
 
 /** A component that can be talked to, as it comes to the mirror. */
 export interface Arrival {
@@ -52,4 +53,6 @@ export interface MirrorOptions {
   /** Left out: labels keep what they say, and nothing is NOAUTOSYNC or NOFAILSYNC. */
   readonly settings?: MirrorSettings;
   readonly resyncBytesPerSecond: number;
+  /** Left out: 'disconnect'. */
+  readonly afterSplitBrain?: SplitBrainPolicy;
 }

@@ -1,36 +1,28 @@
 import { DeviceError } from '../device/block-device.js';
 import type { ActivityLog } from './activity-log.js';
-import { judgeArrival } from './arrival.js';
+import type { ArrivalRefusal } from './arrival.js';
 import type { Component, ComponentMedia } from './component.js';
-import type { Journal } from './journal.js';
-import { hear, markEverything } from './marks.js';
-import type { Arrival, MirrorOptions } from './mirror-options.js';
+import type { Arrival } from './mirror-options.js';
 import type { MirrorReads } from './mirror-reads.js';
 import type { ByteRange } from '../protocol/geometry.js';
+import { receive, type ReceptionHost } from './reception.js';
 import type { RangeLocks } from './range-locks.js';
 import { Resync, type ResyncProgress } from './resync.js';
 import type { Pace } from './sweep/pace.js';
 
 /** What became of a component that came. */
-export type ArrivalOutcome =
-  'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'split brain' | 'newer' | 'foreign' | 'unwanted';
+export type ArrivalOutcome = 'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'unwanted' | ArrivalRefusal;
 
 /** What the return of a component needs of its mirror. */
-export interface ReturnHost {
-  readonly options: MirrorOptions;
-  readonly journal: Journal;
+export interface ReturnHost extends ReceptionHost {
   readonly log: ActivityLog;
   readonly isAutosync: boolean;
-  /** Those in step, at least one: they are read from. */
-  readonly active: readonly Component[];
   readonly locks: RangeLocks;
   readonly pace: Pace;
   readonly reads: Pick<MirrorReads, 'start'>;
   statesChanged(): void;
   drop(component: Component, error: DeviceError): boolean;
 }
-
-const mayCome = ({ isWanted, isConnected }: Component): boolean => isWanted && !isConnected;
 
 /** The way back of a component that was not there, or is not in step: from its arrival over its resync to ACTIVE. */
 export class Returns {
@@ -44,38 +36,9 @@ export class Returns {
 
   /** See Mirror.arrive(). */
   async arrive(component: Component, arrival: Arrival): Promise<ArrivalOutcome> {
-    const { options, journal } = this.host;
-    if (!mayCome(component)) return await this.#refuse('unwanted', arrival);
-    // What is written down about it counts, and this may be the loss of it.
-    await journal.lossesRecorded();
-    const inStep = this.host.active.map(({ identity }) => identity.slot).sort((one, other) => one - other);
-    const { touch, superblock, media } = arrival;
-    const { genid, syncid } = superblock;
-    const verdict = judgeArrival(
-      { superblock, touch, genid, syncid },
-      {
-        mirrorUuid: options.uuid,
-        componentUuid: component.identity.uuid,
-        mirror: journal.side(inStep[0] ?? 0),
-        isFull: component.isFull,
-        isDiscarded: component.isDiscarded,
-      },
-    );
-    if (verdict.outcome !== 'accept') {
-      component.trouble = verdict.outcome;
-      options.events.changed(verdict.outcome, component, null);
-      return await this.#refuse(verdict.outcome, arrival);
-    }
-    if (verdict.isUnheard) await hear(component, media.store, inStep);
-    // It may have been taken out of use meanwhile, or have come another way.
-    if (!mayCome(component)) return await this.#refuse('unwanted', arrival);
-    if (verdict.isFull) markEverything(component);
-    component.isDiscarded = false;
-    return await this.admit(component, media);
-  }
-
-  async #refuse<Outcome extends ArrivalOutcome>(outcome: Outcome, { media }: Arrival): Promise<Outcome> {
-    await media.close();
+    const outcome = await receive(component, arrival, this.host);
+    if (outcome === 'accept') return await this.admit(component, arrival.media);
+    await arrival.media.close();
     return outcome;
   }
 

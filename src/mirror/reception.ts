@@ -1,0 +1,87 @@
+import { judgeArrival, type ArrivalRefusal, type RefusedArrival, type Verdict } from './arrival.js';
+import type { Component } from './component.js';
+import { givenUp } from './decide/split-brain-policy.js';
+import type { Journal } from './journal.js';
+import { hear, markEverything, type Marked } from './marks.js';
+import type { Arrival, MirrorOptions } from './mirror-options.js';
+import { RegionBitmap } from './region-bitmap.js';
+import { ownAccount } from './split-brain.js';
+
+/** What looking at a component that comes needs of its mirror. */
+export interface ReceptionHost {
+  readonly options: MirrorOptions;
+  readonly journal: Journal;
+  /** Those in step, at least one. */
+  readonly active: readonly Component[];
+}
+
+const mayCome = ({ isWanted, isConnected }: Component): boolean => isWanted && !isConnected;
+
+/**
+ * Whether a component that comes is taken in. If so, all that it may miss is marked, in memory. Nothing of it is changed.
+ * Rejects with DeviceError.
+ */
+export async function receive(
+  component: Component,
+  { touch, superblock, media: { store } }: Arrival,
+  { options, journal, active }: ReceptionHost,
+): Promise<'accept' | 'unwanted' | ArrivalRefusal> {
+  if (!mayCome(component)) return 'unwanted';
+  // What is written down about it counts, and this may be the loss of it.
+  await journal.lossesRecorded();
+  const inStep = active.map(({ identity }) => identity.slot).sort((one, other) => one - other);
+  const { genid, syncid } = superblock;
+  const { slot, uuid: componentUuid } = component.identity;
+  const verdict = judgeArrival(
+    { superblock, touch, genid, syncid },
+    {
+      mirrorUuid: options.uuid,
+      componentUuid,
+      mirror: journal.side(inStep[0] ?? slot),
+      isFull: component.isFull,
+    },
+  );
+  const refuse = (refused: RefusedArrival): ArrivalRefusal => {
+    component.refused = refused;
+    component.trouble = refused.outcome;
+    options.events.changed(refused.outcome, component, null);
+    return refused.outcome;
+  };
+  if (verdict.outcome === 'foreign') return refuse({ outcome: 'foreign', copyBytes: null });
+  if (verdict.outcome !== 'accept' && !component.isDiscarded) {
+    const own = await ownAccount(store, inStep);
+    const { afterSplitBrain: policy = 'disconnect' } = options;
+    const self = {
+      changedBytes: component.missing.markedBytes,
+      wasStartedAlone: journal.slots[slot]?.isUnheard === true,
+    };
+    const peer = {
+      changedBytes: own.missing.markedBytes,
+      wasStartedAlone: inStep.some((one) => superblock.slots[one]?.isUnheard === true),
+    };
+    // What callers of this mirror have written is never given up under them.
+    const isGivenUp =
+      verdict.outcome === 'split brain' && !verdict.isFull && givenUp(policy, self, peer) === 'peer';
+    if (!isGivenUp)
+      return refuse({ outcome: verdict.outcome, copyBytes: copyBytes(component, own, verdict) });
+    component.isDiscarded = true;
+    options.events.changed('discarded', component, `as ${policy} has it`);
+  }
+  if (verdict.isUnheard) await hear(component, store, inStep);
+  // It may have been taken out of use meanwhile, or have come another way.
+  if (!mayCome(component)) return 'unwanted';
+  if (verdict.isFull) markEverything(component);
+  return 'accept';
+}
+
+function copyBytes(
+  { missing }: Component,
+  own: Marked,
+  { isFull }: Extract<Verdict, { isFull: boolean }>,
+): number {
+  if (isFull) return missing.mediaSizeBytes;
+  const both = new RegionBitmap(missing.mediaSizeBytes);
+  both.union(missing);
+  both.union(own.missing);
+  return both.markedBytes;
+}
