@@ -201,13 +201,30 @@ export class Operator {
       world.fail(`a start is refused without need: ${error.message}`);
   }
 
+  /**
+   * A mirror that runs goes on with a component that comes back without what it had not flushed, if no other one is in
+   * step. To be called when a host has lost its power.
+   */
+  powerLost(): void {
+    const { cluster, registers } = this.options;
+    if (!this.#isUp) return;
+    const isLost = (slot: number): boolean =>
+      cluster.host(slot).lostPowerAt > (this.#attachedAt.get(slot) ?? Infinity);
+    if (!this.inStep.every(isLost)) return;
+    for (const slot of this.#inStep) this.#attachedAt.set(slot, cluster.world.nextOrder());
+    registers.powerLost(cluster.world.nextOrder());
+  }
+
   #changed(what: string, component: Component, why: string | null): void {
     const { world } = this.options.cluster;
     const { slot } = component.identity;
     world.say(() => `mirror: ${component.name} ${what}${why === null ? '' : `: ${why}`}`);
     if (what === 'stale') this.#attachedAt.set(slot, world.nextOrder());
     if (what === 'rebuilt') this.#inStep.add(slot);
-    if (what === 'disconnected' && this.#isUp) this.#inStep.delete(slot);
+    if (what === 'disconnected' && this.#isUp) {
+      this.#inStep.delete(slot);
+      this.powerLost();
+    }
     if (what === 'split brain' || what === 'newer' || what === 'foreign')
       world.fail(`${component.name} is refused without need: ${what}`);
   }

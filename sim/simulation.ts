@@ -203,6 +203,7 @@ class Simulation {
     const { isStarting } = this.#operator;
     if (this.#operator.runsOn(host)) this.#operator.kill(restart);
     host.powerOff();
+    this.#operator.powerLost();
     world.after(offMs, () => host.powerOn());
     if (!isStarting) this.#look();
   }

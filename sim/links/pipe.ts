@@ -69,9 +69,9 @@ export class Pipe {
     this.options.hasRoom();
   }
 
-  /** The sender takes back what is not out yet; how much of it is out, nobody knows. */
+  /** The sender takes back what is not out yet; how much of it is out, nobody knows, but the last thing is not. */
   drop(): void {
-    this.#queue.splice(this.options.chance.below(this.#queue.length + 1));
+    this.#queue.splice(this.options.chance.below(Math.max(1, this.#queue.length)));
     this.#isBroken = true;
   }
 

@@ -49,6 +49,7 @@ export class ActivityLog {
   #hasLeft = false;
   /** Nothing changed since the log was committed empty. */
   #isEmpty = true;
+  #emptying: Promise<boolean> | null = null;
 
   constructor(private readonly options: ActivityLogOptions) {
     this.#hot = new LRUCache({ max: options.extentsMax });
@@ -83,7 +84,12 @@ export class ActivityLog {
   }
 
   /** Retires everything. Returns false if a write came in between; then some of it is still hot. */
-  async empty(): Promise<boolean> {
+  empty(): Promise<boolean> {
+    this.#emptying ??= this.#empty().finally(() => (this.#emptying = null));
+    return this.#emptying;
+  }
+
+  async #empty(): Promise<boolean> {
     if (this.#isBusy || this.#waiting.length > 0) return false;
     if (this.#isEmpty) return true;
     this.#isBusy = true;

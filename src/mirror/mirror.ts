@@ -298,7 +298,8 @@ export class Mirror implements BlockDevice {
     const ending = new DeviceError('DEVICE_CLOSED', 'ENXIO', `${this.name} is stopped`);
     await Promise.all([this.returns.finishAll(ending), this.#verify?.stop()]);
     this.#tick?.cancel();
-    await this.log.empty();
+    // One that was under way already has left what was written meanwhile.
+    if (!(await this.log.empty())) await this.log.empty();
     await this.journal.writeAll();
     await Promise.all(this.components.map((component) => component.seal()));
     await Promise.all(
