@@ -13,6 +13,7 @@ import {
 } from './connection.js';
 import { probeFlush, probedServers } from './flush-probe.js';
 import { WINDOW_REQUESTS_MAX } from './limits.js';
+import { requireContent } from './return-check.js';
 import type { RemoteOptions, SessionInfo } from './options.js';
 
 /** Makes the connections of one device: knows its options, and draws what is to be random. */
@@ -45,6 +46,13 @@ export class Dialer {
     return connectSession(this.#parameters());
   }
 
+  /** The same for a device that has lost its connection: it must come back to what it was. */
+  reconnect(): ConnectAttempt {
+    const attempt = this.connect();
+    const connected = attempt.connected.then((connection) => this.#unchanged(connection));
+    return { connected, cancel: () => attempt.cancel() };
+  }
+
   /**
    * Whether the server at the other end, which answered no hello, knows FLUSH: as remembered, or as a probe learns.
    * False without asking unless the options want it. Rejects when a probe learned nothing.
@@ -73,6 +81,18 @@ export class Dialer {
       bootId: idText(hello, 'bootId'),
       address,
     };
+  }
+
+  async #unchanged(connection: Connection): Promise<Connection> {
+    const check = this.options.returnCheck?.() ?? null;
+    if (check === null) return connection;
+    try {
+      await requireContent(this.#parameters(), check);
+      return connection;
+    } catch (error) {
+      connection.reset();
+      throw error;
+    }
   }
 
   #parameters(): ConnectParameters {

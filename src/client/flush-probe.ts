@@ -1,9 +1,7 @@
-import { DeviceError } from '../device/block-device.js';
 import { COMMAND } from '../protocol/request.js';
-import { connectSession, type ConnectParameters } from './connection.js';
-import { asLossError } from './errors.js';
+import type { ConnectParameters } from './connection.js';
 import { PROBED_SERVERS_MAX } from './limits.js';
-import { Pipeline } from './pipeline.js';
+import { askOnSideSession } from './side-session.js';
 
 /** What is known of servers without hello, by host and port, for the life of this process. */
 export class ProbedServers {
@@ -35,30 +33,17 @@ export const probedServers = new ProbedServers();
  * or no answer in time.
  */
 export async function probeFlush(parameters: ConnectParameters): Promise<boolean> {
-  const { name, access, clock, timeoutMs } = parameters;
-  const probe = { ...parameters, access: access === 'wo' ? ('wo' as const) : ('ro' as const), hello: null };
-  const connection = await connectSession(probe).connected;
-  const { mediaSizeBytes } = connection.terms;
-  let pipeline: Pipeline | null = null;
-  try {
-    return await new Promise<boolean>((resolve, reject) => {
-      const end = (error: unknown): void => {
-        const reason = asLossError(name, error);
+  const access = parameters.access === 'wo' ? ('wo' as const) : ('ro' as const);
+  return await askOnSideSession<boolean>(
+    { ...parameters, access },
+    {
+      bytesMax: 1,
+      ask: (pipeline, mediaSizeBytes, { resolve }) =>
+        pipeline.startEmpty(COMMAND.flush, mediaSizeBytes, { done: (error) => resolve(error === null) }),
+      ended: (reason, { resolve, reject }) => {
         if (reason.code === 'DEVICE_TIMEOUT') reject(reason);
         else resolve(false);
-      };
-      pipeline = new Pipeline(
-        { name, mediaSizeBytes, requestsMax: 1, bytesMax: 1, requestTimeoutMs: timeoutMs, clock },
-        { broken: end, progressed: () => undefined, idle: () => undefined },
-      );
-      connection.attach({ answers: (bytes, length) => pipeline?.answers(bytes, length), lost: end });
-      pipeline.attach(connection, 1);
-      pipeline.startEmpty(COMMAND.flush, mediaSizeBytes, { done: (error) => resolve(error === null) });
-    });
-  } finally {
-    connection.reset();
-    (pipeline as Pipeline | null)?.detach(
-      new DeviceError('DEVICE_CLOSED', 'ECANCELED', `${name}: the flush probe is over`),
-    );
-  }
+      },
+    },
+  );
 }

@@ -1,6 +1,7 @@
 import type { Socket, TcpSocketConnectOpts } from 'node:net';
 import type { Clock } from '../device/clock.js';
 import type { DeviceError } from '../device/block-device.js';
+import type { ContentCheck } from '../device/content-check.js';
 import type { RandomSource } from '../device/random.js';
 import type { AccessMode } from '../protocol/handshake.js';
 import type { GgateUri } from '../protocol/uri.js';
@@ -69,6 +70,11 @@ export interface RemoteOptions {
    * was silent, and so do new ones until the next connection stands.
    */
   readonly onConnectionLost?: 'replay' | 'fail';
+  /**
+   * Asked whenever a lost connection is to be replaced: what the export must still hold, as it might have been given to
+   * somebody else meanwhile. While that is not so, it counts as not reachable. Null, or left out: whatever it holds.
+   */
+  readonly returnCheck?: () => ContentCheck | null;
   /** With `replay`: how long the loss may last until waiting requests are failed all the same. Default null, for ever. */
   readonly giveUpMs?: number | null;
   /** Wait before an attempt to reconnect: doubles from `firstMs` (200) to `maxMs` (5,000), and varies by a quarter. */

@@ -91,7 +91,7 @@ export class RemoteDevice implements BlockDevice {
       clock,
       random,
       events: this.#events,
-      attempt: () => dialer.connect(),
+      attempt: () => dialer.reconnect(),
       accept: (next) => this.#accept(next),
     });
     this.#session = dialer.describe(connection);

@@ -1,6 +1,7 @@
 import { openRemote, type RemoteDevice } from '../client/remote-device.js';
 import type { RemoteOptions, ClientTls } from '../client/options.js';
 import { DeviceError } from '../device/block-device.js';
+import type { ContentCheck } from '../device/content-check.js';
 import type { Clock } from '../device/clock.js';
 import type { OpenedProvider } from '../mirror/assemble.js';
 import type { GgateUri } from '../protocol/uri.js';
@@ -22,6 +23,9 @@ export async function openExport(
   options: ExportOptions,
 ): Promise<OpenedProvider> {
   const { timeoutMs, ...rest } = options;
+  let check: ContentCheck | null = null;
+  let isLost: (reason: DeviceError) => void = () => undefined;
+  const lost = new Promise<DeviceError>((resolve) => (isLost = resolve));
   const opening = openRemote({
     uri,
     access: 'rw',
@@ -30,9 +34,12 @@ export async function openExport(
     connectTimeoutMs: timeoutMs,
     onConnectionLost: 'fail',
     flushProbe: 'once',
+    returnCheck: () => check,
+    events: { lost: isLost },
   });
   const device = await inTime(opening, name, options);
-  return { device, area: null, abandon: () => device.abandon() };
+  const guardReturn = (next: ContentCheck): void => void (check = next);
+  return { device, area: null, abandon: () => device.abandon(), lost, guardReturn };
 }
 
 /** Looking up a name has no bound of its own, nor does what is asked after the handshake. */

@@ -18,6 +18,8 @@ export interface ComponentMedia {
    * of no use from then on but for close().
    */
   abandon(): void;
+  /** See OpenedProvider. */
+  readonly lost?: Promise<DeviceError>;
   /** At a clean end, when everything is written and flushed and nothing is in flight: what only then can be noted down. */
   seal?(): Promise<void>;
   /** Resolves when nothing can reach the medium any more, not even a request that hung. */
@@ -137,6 +139,8 @@ export class Component {
     public identity: ComponentIdentity,
     private readonly mediaSizeBytes: number,
     private readonly clock: Clock,
+    /** Its media has vanished while nothing was in flight, perhaps. */
+    private readonly vanished: (component: Component, error: DeviceError) => void = () => undefined,
   ) {
     this.missing = new RegionBitmap(mediaSizeBytes);
     this.unflushed = new RegionBitmap(mediaSizeBytes);
@@ -184,6 +188,11 @@ export class Component {
     this.#media = media;
     this.trouble = null;
     this.refused = null;
+    media.lost
+      ?.then((error) => {
+        if (this.#media === media) this.vanished(this, error);
+      })
+      .catch(() => undefined /* it never rejects */);
   }
 
   move(event: Exclude<ComponentEvent, 'attachedCurrent' | 'attachedStale' | 'lost'>): void {

@@ -56,7 +56,7 @@ export class Mirror implements BlockDevice {
     this.#settings = options.settings ?? null;
     this.#conduct = { algorithm, sliceBytes, isAutosync };
     this.#set = new ComponentSet(
-      options.components.map((identity) => new Component(identity, mediaSizeBytes, clock)),
+      options.components.map((identity) => this.newComponent(identity)),
       () => this.#membersChanged(),
     );
     this.pace = new Pace(clock);
@@ -247,7 +247,8 @@ export class Mirror implements BlockDevice {
   // What a change of the mirror's members or settings needs. See Membership.
 
   newComponent(identity: ComponentIdentity): Component {
-    return new Component(identity, this.mediaSizeBytes, this.options.clock);
+    const { mediaSizeBytes, clock } = this.options;
+    return new Component(identity, mediaSizeBytes, clock, (one, error) => this.drop(one, error));
   }
 
   /** In memory; the journal's writeAll() makes it last. */

@@ -7,6 +7,7 @@ import { unusableReason } from '../protocol/gmirror-checks.js';
 import { decodeLabel, labelOffsetBytes, type DecodedLabel } from '../protocol/gmirror-label.js';
 import type { Superblock } from '../protocol/superblock.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
+import { superblockCheck } from './superblock-check.js';
 import type { OpenedProvider } from './provider.js';
 import type { ComponentMedia } from './component.js';
 import { labelIdOf } from './ids.js';
@@ -127,6 +128,7 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
   const { superblock } = area.store;
   const foreign = foreignReason(label, superblock, handle.area !== null);
   if (foreign !== null) return { state: 'none', why: foreign };
+  opened.guardReturn?.(superblockCheck(area.store, areaAt));
   const store = new ComponentStore(area.store, device, label, handle.area !== null);
   const touch = touchOf(label, superblock, modifiedNs);
   // What open() has repaired was our own doing.
@@ -137,6 +139,7 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
     data: slice(device, { offsetBytes: 0, lengthBytes: label.mediaSizeBytes }, { closesParent: false }),
     store,
     abandon: handle.abandon,
+    ...(opened.lost === undefined ? {} : { lost: opened.lost }),
     ...(image === undefined ? {} : { seal: () => store.seal(image) }),
     close: () => handle.close(),
     get isClosed() {

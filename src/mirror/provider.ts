@@ -1,4 +1,5 @@
-import type { BlockDevice } from '../device/block-device.js';
+import type { BlockDevice, DeviceError } from '../device/block-device.js';
+import type { ContentCheck } from '../device/content-check.js';
 import type { NewSuperblock } from './area-store.js';
 
 /** A provider as it was opened; whoever opened it no longer closes it. */
@@ -9,6 +10,10 @@ export interface OpenedProvider {
   readonly area: BlockDevice | null;
   /** Fails every request in flight at once; afterwards no buffer of a caller is touched. */
   readonly abandon?: () => void;
+  /** Of one that can vanish while nothing is asked of it: resolves when it has, with how. Never rejects. */
+  readonly lost?: Promise<DeviceError>;
+  /** Of one that comes back by itself: from now on it may only do so while this holds. */
+  readonly guardReturn?: (check: ContentCheck) => void;
   /** For an area in a file that is not there yet; `area` is null then. */
   readonly newArea?: { readonly name: string; make(superblock: NewSuperblock): Promise<void> };
   /** Removes the file of `area`, which holds nothing any more and is closed. Rejects with DeviceError. */

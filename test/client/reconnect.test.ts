@@ -116,6 +116,30 @@ describe('a lost connection', () => {
     expect(server.sessions[1]?.requests).toHaveLength(1);
   });
 
+  test('stays away from an export that somebody else has written, until it is again what it was', async () => {
+    const { log, events } = recorder();
+    let mayHold: 'anything' | 'zeroes' = 'anything';
+    const zeroes = {
+      ...sector(3),
+      holds: (bytes: Buffer) => mayHold === 'anything' || bytes.equals(Buffer.alloc(512)),
+    };
+    const server = await world.server();
+    const device = await world.open(server, {
+      onConnectionLost: 'fail',
+      backoff: { firstMs: 20, maxMs: 40 },
+      returnCheck: () => zeroes,
+      events,
+    });
+    await writeBytes(device, 3 * 512, pattern(512, 1));
+    mayHold = 'zeroes';
+    server.sessions[0]?.drop();
+    await until('two attempts', () => log.filter((line) => line.includes('DEVICE_CHANGED')).length >= 2);
+    expect(device.isConnected).toBe(false);
+    mayHold = 'anything';
+    await attached(device);
+    await readBytes(device, sector(3));
+  });
+
   test('waits longer from attempt to attempt, up to a limit, and begins small again after an answer', async () => {
     const clock = new FakeClock();
     const delays: number[] = [];

@@ -23,6 +23,8 @@ export interface RigDisk {
   /** Of the present connection. */
   fault: FaultDevice;
   isAbandoned: boolean;
+  /** Its present connection is gone, and nobody has asked anything of it. */
+  vanish: (error: DeviceError) => void;
 }
 
 export interface Rig {
@@ -99,6 +101,7 @@ export function makeRig({
       store: new MemoryMetaStore(superblock),
       fault: new FaultDevice(memory),
       isAbandoned: false,
+      vanish: () => undefined,
     };
   });
   const mirror = new Mirror({
@@ -141,7 +144,9 @@ export function makeRig({
     disk.fault = new FaultDevice(disk.memory, disk.fault.plan);
     disk.isAbandoned = false;
     const { fault } = disk;
+    const lost = new Promise<DeviceError>((resolve) => (disk.vanish = resolve));
     return {
+      lost,
       data: fault,
       store: disk.store,
       abandon: () => {

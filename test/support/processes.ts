@@ -135,6 +135,11 @@ export function start(
 }
 
 /** One of our own programs, as `npm run build` left it. */
-export function startOwn(program: 'ggmirror' | 'ggated', words: readonly string[]): Running {
-  return start(process.execPath, [join(import.meta.dirname, `../../dist/cli/${program}.js`), ...words]);
+export function startOwn(
+  program: 'ggmirror' | 'ggated',
+  words: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Running {
+  const path = join(import.meta.dirname, `../../dist/cli/${program}.js`);
+  return start(process.execPath, [path, ...words], environment);
 }

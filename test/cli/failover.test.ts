@@ -1,0 +1,119 @@
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ComponentStatus, MirrorStatus } from '../../src/control/status.js';
+import { TwoHosts, type Host } from '../support/two-hosts.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const IMAGE_BYTES = 32 * MIB;
+/** What the activity log calls hot counts as different after a crash. */
+const EXTENT_BYTES = 4 * MIB;
+
+let hosts: TwoHosts;
+let primary: Host;
+let backup: Host;
+
+beforeEach(async () => {
+  hosts = await TwoHosts.make({ imageBytes: IMAGE_BYTES });
+  ({ primary, backup } = hosts);
+  await hosts.run();
+});
+
+afterEach(async () => {
+  await hosts.close();
+});
+
+const componentOf = ({ components }: MirrorStatus, name: string): ComponentStatus => {
+  const found = components.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no component ${name}`);
+  return found;
+};
+
+/** Both data areas, when nothing runs any more. */
+function expectEqualImages(mediaSizeBytes: number): void {
+  const [one, other] = [primary.imageBytes(0, mediaSizeBytes), backup.imageBytes(0, mediaSizeBytes)];
+  expect(one.equals(other)).toBe(true);
+}
+
+describe('a primary that dies', () => {
+  test('is replaced by the backup, and gets back what it missed when it is primary again (T1, T2)', async () => {
+    const before = randomBytes(256 * KIB);
+    await primary.write(0, before);
+    await primary.killMirror();
+
+    const said = await hosts.promoteBackup();
+    expect(said).toContain(`degraded: without ${primary.uri}`);
+    expect((await backup.read(0, before.length)).equals(before)).toBe(true);
+    const meanwhile = randomBytes(128 * KIB);
+    await backup.write(8 * MIB, meanwhile);
+    // Nobody else may have the image meanwhile.
+    expect(await primary.fail('info', backup.uri)).toContain('EBUSY');
+
+    expect(await backup.succeed('demote', hosts.name)).toContain(`${backup.image} is served again`);
+    await hosts.startPrimary();
+    expect((await primary.read(8 * MIB, meanwhile.length)).equals(meanwhile)).toBe(true);
+    const back = await primary.untilState('COMPLETE');
+    const { bytesWritten } = componentOf(back, primary.image);
+    expect(bytesWritten).toBeGreaterThanOrEqual(meanwhile.length);
+    expect(bytesWritten).toBeLessThanOrEqual(EXTENT_BYTES + 4 * 64 * KIB);
+    await primary.stopMirror();
+    expectEqualImages(back.mediaSizeBytes);
+    expect(primary.imageBytes(8 * MIB, meanwhile.length).equals(meanwhile)).toBe(true);
+  });
+
+  test('comes back as the backup of the one that was promoted, and gets what it missed by itself', async () => {
+    await primary.write(0, randomBytes(256 * KIB));
+    await primary.killMirror();
+    await hosts.promoteBackup();
+    const meanwhile = randomBytes(128 * KIB);
+    await backup.write(8 * MIB, meanwhile);
+    await primary.serve();
+    const back = await backup.untilState('COMPLETE');
+    const { bytesWritten } = componentOf(back, primary.uri);
+    expect(bytesWritten).toBeGreaterThanOrEqual(meanwhile.length);
+    expect(bytesWritten).toBeLessThanOrEqual(EXTENT_BYTES + 4 * 64 * KIB);
+    await backup.stopMirror();
+    expectEqualImages(back.mediaSizeBytes);
+  });
+});
+
+describe('a backup that is promoted while the primary lives', () => {
+  test('is refused, and nothing is changed', async () => {
+    const refused = await backup.fail('promote', hosts.name, backup.image, primary.uri);
+    expect(refused).toContain(`${backup.image} is in use by 127.0.0.1`);
+    expect(refused).toContain('--force');
+    await primary.write(0, randomBytes(4 * KIB));
+    expect((await primary.status()).state).toBe('COMPLETE');
+  });
+
+  test('ends in split brain when both have written: it is found at first contact, and both keep their data', async () => {
+    await hosts.promoteBackup('--force');
+    // Without a request that would fail.
+    await primary.untilState('DEGRADED');
+    const [ofPrimary, ofBackup] = [randomBytes(64 * KIB), randomBytes(64 * KIB)];
+    await primary.write(0, ofPrimary);
+    await backup.write(0, ofBackup);
+    await backup.succeed('demote', hosts.name);
+    const split = await primary.untilStatus(
+      'split brain',
+      (status) => componentOf(status, backup.uri).why === 'split brain',
+    );
+    expect(split.state).toBe('DEGRADED');
+    expect((await primary.read(0, ofPrimary.length)).equals(ofPrimary)).toBe(true);
+    await primary.stopMirror();
+    expect(primary.imageBytes(0, ofPrimary.length).equals(ofPrimary)).toBe(true);
+    expect(backup.imageBytes(0, ofBackup.length).equals(ofBackup)).toBe(true);
+    // Neither machine starts it again without being told whose data counts.
+    const refused = await primary.fail('start', hosts.name, primary.image, backup.uri);
+    expect(refused).toContain('split brain');
+  });
+
+  test('that can not be started gives the image back to the primary', async () => {
+    const refused = await backup.fail('promote', '--force', 'other', backup.image);
+    expect(refused).toContain("of mirror 'sites', not of 'other'");
+    await primary.write(0, randomBytes(64 * KIB));
+    const { mediaSizeBytes } = await primary.untilState('COMPLETE');
+    await primary.stopMirror();
+    expectEqualImages(mediaSizeBytes);
+  });
+});

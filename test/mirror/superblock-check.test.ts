@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { AreaStore } from '../../src/mirror/area-store.js';
+import { superblockCheck } from '../../src/mirror/superblock-check.js';
+import { areaSizeBytes } from '../../src/protocol/area-layout.js';
+import { AREA_MEDIA_BYTES, newSuperblock } from '../support/area-model.js';
+import { MemoryDevice } from '../support/memory-device.js';
+import { request } from '../../src/device/request.js';
+
+const AT_BYTES = 0;
+
+async function makeArea(): Promise<{ readonly device: MemoryDevice; readonly store: AreaStore }> {
+  const device = new MemoryDevice({ mediaSizeBytes: AT_BYTES + areaSizeBytes(AREA_MEDIA_BYTES) });
+  return { device, store: await AreaStore.create(device, AT_BYTES, newSuperblock()) };
+}
+
+async function holds(device: MemoryDevice, store: AreaStore): Promise<boolean> {
+  const check = superblockCheck(store, AT_BYTES);
+  const bytes = Buffer.alloc(check.lengthBytes);
+  await request(device, 'read', check, bytes);
+  return check.holds(bytes);
+}
+
+test('a provider that nobody else has used since is the one that it was', async () => {
+  const { device, store } = await makeArea();
+  expect(await holds(device, store)).toBe(true);
+  await store.writeSuperblock({ syncid: 9 });
+  expect(await holds(device, store)).toBe(true);
+});
+
+test('a provider that another mirror has used is not: the smallest change of its superblock tells', async () => {
+  const { device, store } = await makeArea();
+  const other = await AreaStore.open(device, AT_BYTES);
+  if (other.state !== 'ok') throw new Error('no area');
+  await other.store.writeSuperblock({ isRunning: true });
+  expect(await holds(device, store)).toBe(false);
+});
+
+test('a provider whose superblocks are gone, or of another mirror, is not', async () => {
+  const { device, store } = await makeArea();
+  await AreaStore.create(device, AT_BYTES, { ...newSuperblock(), areaId: Buffer.alloc(8, 0x77) });
+  expect(await holds(device, store)).toBe(false);
+  await request(device, 'write', { offsetBytes: AT_BYTES, lengthBytes: 8192 }, Buffer.alloc(8192));
+  expect(await holds(device, store)).toBe(false);
+});

@@ -1,0 +1,178 @@
+import { closeSync, openSync, readSync } from 'node:fs';
+import { askMirror } from '../../src/control/control-client.js';
+import type { MirrorStatus } from '../../src/control/status.js';
+import { systemClock } from '../../src/device/clock.js';
+import { createImage } from '../../src/device/file-device.js';
+import { runCli, startCli, type CliResult, type CliRun } from './cli.js';
+import { NbdClient } from './nbd-client.js';
+import { connectOnce } from './ports.js';
+import { freePort, isAlive, killFamily, startOwn, untilGone, type Running } from './processes.js';
+import { makeScratch, type Scratch } from './scratch.js';
+import { until } from './until.js';
+
+const FUA = 1;
+
+/** One of two machines, as far as ggmirror sees it: an image, its sockets in a folder of its own, a server's port. */
+export class Host {
+  server: Running | null = null;
+  /** Of the mirrors that have run here in the background. */
+  readonly #daemons = new Set<number>();
+  readonly uri: string;
+
+  constructor(
+    readonly mirrorName: string,
+    readonly image: string,
+    readonly runDirectory: string,
+    readonly port: number,
+  ) {
+    this.uri = `ggate://127.0.0.1:${port}${image}`;
+  }
+
+  async close(): Promise<void> {
+    for (const pid of this.#daemons) if (isAlive(pid)) await killFamily(pid);
+    await this.server?.stop();
+  }
+
+  run(...words: readonly string[]): Promise<CliResult> {
+    return runCli(words, this.#environment);
+  }
+
+  /** One that goes on beside the test. */
+  start(...words: readonly string[]): CliRun {
+    return startCli(words, this.#environment);
+  }
+
+  /** What it says. Throws unless its exit status is 0. */
+  async succeed(...words: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(...words);
+    if (code !== 0) throw new Error(`ggmirror ${words.join(' ')}: ${code}: ${stderr}${stdout}`);
+    return stdout;
+  }
+
+  /** What it says on standard error. Throws unless its exit status is 1. */
+  async fail(...words: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(...words);
+    if (code !== 1) throw new Error(`ggmirror ${words.join(' ')}: ${code ?? 'no code'}: ${stderr}${stdout}`);
+    return stderr;
+  }
+
+  async serve(): Promise<void> {
+    this.server = startOwn('ggmirror', ['serve', '-p', String(this.port), this.image], this.#environment);
+    await until('a server', () => connectOnce(this.port));
+  }
+
+  /** Without a program of its own for each look. The daemon that answers is ended with this host. */
+  async status(): Promise<MirrorStatus> {
+    const asking = { clock: systemClock, timeoutMs: 10_000 };
+    const path = `${this.runDirectory}/${this.mirrorName}.ctl`;
+    const status = (await askMirror(path, { command: 'status' }, asking)) as MirrorStatus;
+    this.#daemons.add(status.pid);
+    return status;
+  }
+
+  untilState(state: MirrorStatus['state']): Promise<MirrorStatus> {
+    return this.untilStatus(state, (status) => status.state === state);
+  }
+
+  untilStatus(what: string, is: (status: MirrorStatus) => boolean): Promise<MirrorStatus> {
+    return until(what, async () => {
+      const now = await this.status();
+      return is(now) ? now : null;
+    });
+  }
+
+  /** As if the machine had died, as far as its mirror is concerned. */
+  async killMirror(): Promise<void> {
+    const { pid } = await this.status();
+    await killFamily(pid);
+  }
+
+  async stopMirror(): Promise<void> {
+    const { pid } = await this.status();
+    await this.succeed('stop', '-f', this.mirrorName);
+    await untilGone([pid]);
+  }
+
+  /** Durable when it resolves. */
+  async write(offsetBytes: number, bytes: Buffer): Promise<void> {
+    await this.#withClient(async (client) => {
+      const { errno } = await client.write(offsetBytes, bytes, FUA);
+      if (errno !== 0) throw new Error(`a write to the mirror failed with ${errno}`);
+    });
+  }
+
+  read(offsetBytes: number, lengthBytes: number): Promise<Buffer> {
+    return this.#withClient(async (client) => (await client.read(offsetBytes, lengthBytes)).data);
+  }
+
+  /** What its image holds, read past every program. */
+  imageBytes(offsetBytes: number, lengthBytes: number): Buffer {
+    const bytes = Buffer.alloc(lengthBytes);
+    const fd = openSync(this.image, 'r');
+    for (let at = 0; at < lengthBytes;) at += readSync(fd, bytes, at, lengthBytes - at, offsetBytes + at);
+    closeSync(fd);
+    return bytes;
+  }
+
+  get #environment(): Record<string, string> {
+    return { GGMIRROR_RUN_DIR: this.runDirectory };
+  }
+
+  async #withClient<Result>(work: (client: NbdClient) => Promise<Result>): Promise<Result> {
+    const client = await NbdClient.connect({ unixPath: `${this.runDirectory}/${this.mirrorName}.nbd` });
+    try {
+      await client.go(this.mirrorName);
+      return await work(client);
+    } finally {
+      await client.disconnect();
+    }
+  }
+}
+
+/** A primary and a backup with an image each, of one mirror that is not labelled yet. Close it after each test. */
+export class TwoHosts {
+  private constructor(
+    private readonly scratch: Scratch,
+    readonly name: string,
+    readonly primary: Host,
+    readonly backup: Host,
+  ) {}
+
+  static async make({ imageBytes }: { readonly imageBytes: number }): Promise<TwoHosts> {
+    const scratch = makeScratch();
+    const name = 'sites';
+    const makeHost = async (host: string): Promise<Host> => {
+      const image = scratch.path(`${host}.img`);
+      await createImage(image, imageBytes);
+      return new Host(name, image, scratch.path(`run-${host}`), await freePort());
+    };
+    return new TwoHosts(scratch, name, await makeHost('primary'), await makeHost('backup'));
+  }
+
+  async close(): Promise<void> {
+    await this.primary.close();
+    await this.backup.close();
+    this.scratch.remove();
+  }
+
+  /** The backup serves its image, and the primary runs the mirror; both images are the same. */
+  async run(): Promise<void> {
+    const { primary, backup, name } = this;
+    await backup.serve();
+    await primary.succeed('label', name, primary.image, backup.uri);
+    await this.startPrimary();
+    await primary.untilState('COMPLETE');
+  }
+
+  async startPrimary(): Promise<void> {
+    await this.primary.succeed('start', this.name, this.primary.image, this.backup.uri);
+    await this.primary.status();
+  }
+
+  async promoteBackup(...options: readonly string[]): Promise<string> {
+    const { backup, primary, name } = this;
+    const said = await backup.succeed('promote', ...options, name, backup.image, primary.uri);
+    await backup.status();
+    return said;
+  }
+}
