@@ -14,11 +14,21 @@ export function asConnectError(name: string, error: unknown): DeviceError {
     );
   }
   const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
-  const text = error instanceof Error && error.message !== '' ? error.message : (code ?? String(error));
+  const text = nameTrouble(error, code) ?? textOf(error, code);
   return new DeviceError('DEVICE_OPEN', errnoName(code), `${name}: cannot connect: ${text}`, {
     cause: error,
   });
 }
+
+/** Every system has words of its own for that; null if it is something else. */
+function nameTrouble(error: unknown, code: string | undefined): string | null {
+  if (code !== 'ENOTFOUND' && code !== 'EAI_AGAIN') return null;
+  const host = error instanceof Error && 'hostname' in error ? String(error.hostname) : 'of its host';
+  return `the name ${host} can't be resolved (${code}); check it, or give an address`;
+}
+
+const textOf = (error: unknown, code: string | undefined): string =>
+  error instanceof Error && error.message !== '' ? error.message : (code ?? String(error));
 
 /** Why a standing connection ended, as a DeviceError about the export `name`. */
 export function asLossError(name: string, error: unknown): DeviceError {

@@ -126,7 +126,7 @@ function inStepOf(
   if (bare.length < all && !degraded) {
     const message =
       `mirror '${name}' has ${all} components, of which ${bare.length} are there, and the others may have newer data; ` +
-      'name them all, or allow a degraded start, which forgets the others';
+      "name them all, or start with '--degraded', which forgets the others";
     throw new AssembleError('ASSEMBLE_MISSING', message);
   }
   const chosen = bare.findIndex((provider) => provider.name === source);

@@ -98,7 +98,7 @@ function presentOf(assembly: Assembly, options: AssembleOptions): readonly Prese
       }
       present.push(found);
     } else if (found.state === 'none' || (found.state !== 'failed' && !options.degraded)) {
-      const way = found.state === 'none' ? 'check the name' : wayOut(found, assembly);
+      const way = found.state === 'none' ? 'check its name and its size' : wayOut(found, assembly);
       throw new AssembleError('ASSEMBLE_FOREIGN', `${found.name} ${found.why}; ${way}`);
     }
   }
@@ -122,7 +122,7 @@ function wayOut(found: FoundProvider, { providers }: Assembly): string {
     found.state === 'bare'
       ? `, or copy everything from ${other.name} to it with '--source ${other.name}'`
       : '';
-  return `start the mirror degraded, without it${copy}`;
+  return `start the mirror without it, with '--degraded'${copy}`;
 }
 
 const reasonsOf = (providers: readonly FoundProvider[]): string => {

@@ -185,7 +185,9 @@ function labelOf(
     return decodeLabel(sector);
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
-    if (error.code === 'PROTOCOL_MAGIC') return { state: 'none', why: 'has no gmirror label' };
+    if (error.code === 'PROTOCOL_MAGIC') {
+      return { state: 'none', why: 'has no gmirror label in its last sector' };
+    }
     return { state: 'damaged', why: `has a label that can't be believed: ${error.message}` };
   }
 }

@@ -65,8 +65,12 @@ async function refused(...words: readonly string[]): Promise<string> {
   expect(code).toBe(1);
   expect(stderr.trim().split('\n')).toHaveLength(1);
   expect(images.map(checksum)).toEqual(before);
-  return stderr;
+  return stderr.replaceAll(`${world.scratch.folder}/`, '').replace(/^ggmirror: |\n$/g, '');
 }
+
+const MISSING =
+  '1 of 2 components is missing, and may have newer data; ' +
+  "make it reachable, or start without it with '--degraded': ";
 
 async function stop(): Promise<void> {
   await world.stopAndRead();
@@ -79,48 +83,63 @@ describe('a start is refused in one line, and leaves all data alone:', () => {
 
   test('an image of another size than it had', async () => {
     appendFileSync(b, Buffer.alloc(MIB));
-    expect(await refused(a, b)).toMatch(/b\.img has no gmirror label; check the name/);
+    expect(await refused(a, b)).toBe(
+      'b.img has no gmirror label in its last sector; check its name and its size',
+    );
   });
 
   test('an image whose label names another size', async () => {
     const label = readFileSync(b).subarray(-512);
     truncateSync(b, 6 * MIB);
     poke(b, 6 * MIB - 512, label);
-    expect(await refused(a, b)).toMatch(/b\.img has its label inside the data of its mirror/);
+    expect(await refused(a, b)).toBe(
+      "b.img has its label inside the data of its mirror; start the mirror without it, with '--degraded'",
+    );
   });
 
   test('a label that is damaged', async () => {
     poke(b, 8 * MIB - 400, Buffer.from('damage'));
-    expect(await refused(a, b)).toMatch(/b\.img has a label that can't be believed: the MD5/);
+    expect(await refused(a, b)).toBe(
+      "b.img has a label that can't be believed: the MD5 of the gmirror label does not match; it is damaged; " +
+        "start the mirror without it, with '--degraded'",
+    );
   });
 
   test('a label of another mirror', async () => {
     const c = image('c.img');
     await world.succeed('label', 'other', c);
-    expect(await refused(a, c)).toMatch(/c\.img is a component of mirror 'other', not of 'm'/);
+    expect(await refused(a, c)).toBe("c.img is a component of mirror 'other', not of 'm'");
   });
 
   test('components of two mirrors of the same name', async () => {
     const [c, d] = [image('c.img'), image('d.img')];
     await world.succeed('label', 'm', c, d);
-    expect(await refused(a, d)).toMatch(/d\.img and .*a\.img are components of different mirrors/);
+    expect(await refused(a, d)).toBe(
+      'd.img and a.img are components of different mirrors; nothing was changed',
+    );
   });
 
   test('a component that is not there', async () => {
     rmSync(b);
-    expect(await refused(a, b)).toMatch(
-      /1 of 2 components is missing.*allow a degraded start.*b\.img.*ENOENT/,
-    );
+    expect(await refused(a, b)).toBe(`${MISSING}b.img can't be looked at: ENOENT; check the path`);
   });
 
   test('a name that does not resolve', async () => {
-    expect(await refused(a, 'ggate://no-such-host.invalid/b.img')).toMatch(/no-such-host\.invalid/);
+    const uri = 'ggate://no-such-host.invalid/b.img';
+    // Which of the two it is depends on whether there is a name server.
+    expect((await refused(a, uri)).replace('EAI_AGAIN', 'ENOTFOUND')).toBe(
+      `${MISSING}${uri}: cannot connect: the name no-such-host.invalid can't be resolved (ENOTFOUND); ` +
+        'check it, or give an address',
+    );
   });
 
   test('one image under two names', async () => {
     const link = world.scratch.path('link.img');
     symlinkSync(a, link);
-    expect(await refused(a, link)).toMatch(/is in use: this very process writes to it/);
+    // Whichever was opened first has it.
+    expect((await refused(a, link)).replace('link.img', 'a.img')).toBe(
+      `${MISSING}a.img is in use: this very process writes to it; end that first`,
+    );
   });
 
   test('a kernel’s label without an area, and the way to give it one', async () => {
@@ -161,7 +180,10 @@ describe('an image has one writer:', () => {
       const isLocked = lockFileExclusive(fd) === 'locked';
       if (!isLocked && process.env['CI'] !== 'true') skip('files can’t be locked here');
       expect(isLocked).toBe(true);
-      expect(await refused(world.local, world.uri)).toMatch(/1 of 2 components is missing.*backup\.img/);
+      const uri = world.uri.replace(`${world.scratch.folder}/`, '');
+      expect(await refused(world.local, world.uri)).toBe(
+        `${MISSING}${uri}: the server refuses with EBUSY; another client is writing to it`,
+      );
     } finally {
       closeSync(fd);
     }
@@ -172,7 +194,7 @@ describe('an image has one writer:', () => {
   test.skipIf(!canUseLoop())('an image under a loop device is left alone', async () => {
     await world.succeed('label', 'm', a, b);
     await withLoopDevice(b, [], async (device) => {
-      expect(await refused(a, b)).toContain(`b.img is in use: it backs ${device}; end that first`);
+      expect(await refused(a, b)).toBe(`${MISSING}b.img is in use: it backs ${device}; end that first`);
     });
     await start(a, b);
   });
@@ -206,8 +228,8 @@ describe('an image that was changed while the mirror was stopped', () => {
     change();
     const says = await refused(a, b);
     expect(says).toMatch(/b\.img \(its file was written or put back since the last stop\)/);
-    expect(says).toContain(`'ggmirror start --source ${a}' keeps it and overwrites ${b}`);
-    expect(says).toContain(`'ggmirror start --source ${b}' keeps it and overwrites ${a}`);
+    expect(says).toContain("'ggmirror start --source a.img' keeps it and overwrites b.img");
+    expect(says).toContain("'ggmirror start --source b.img' keeps it and overwrites a.img");
   });
 
   test.each([
@@ -275,7 +297,7 @@ describe('area files', () => {
       poke(b, 2 * MIB, Buffer.alloc(4096, 7));
       const said = await refused(beside(a), beside(b));
       expect(said).toMatch(says);
-      expect(said).toContain(`--source ${a}`);
+      expect(said).toContain("'--source a.img'");
       await start(beside(a), beside(b), '--source', a);
       await world.untilState('COMPLETE');
       await stop();

@@ -19,9 +19,10 @@ export const noSource = (components: readonly PresentComponent[], why: string): 
 
 export function missingRefusal(source: PresentComponent, missing: readonly BehindComponent[]): Refusal {
   const count = source.superblock.slots.filter(({ componentUuid }) => componentUuid !== NO_UUID).length;
+  const [are, them] = missing.length === 1 ? ['is', 'it'] : ['are', 'them'];
   const message =
-    `${missing.length} of ${count} components ${missing.length === 1 ? 'is' : 'are'} missing, and may have newer data; ` +
-    'make them reachable, or allow a degraded start';
+    `${missing.length} of ${count} components ${are} missing, and may have newer data; ` +
+    `make ${them} reachable, or start without ${them} with '--degraded'`;
   return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message, split: null };
 }
 
