@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { runDemo } from '../demo/run.js';
 import { CommandError } from '../errors.js';
 import { withSignals, type Interrupt } from '../interrupt.js';
-import { writeQuietly } from '../output.js';
+import { printResult, writeQuietly } from '../output.js';
 
 interface DemoFlags {
   readonly keep?: boolean;
@@ -12,7 +12,9 @@ interface DemoFlags {
 /** `ggmirror demo`: everything on one machine, without privileges, in a temporary folder. */
 export function demoCommand(): Command {
   return new Command('demo')
-    .description('show on this machine what ggmirror does: serve, copy, lose the server, go on, verify')
+    .description(
+      'show on this machine what ggmirror does: serve, copy, mirror, lose the server, go on, resync, compare',
+    )
     .option('--keep', 'leave the temporary folder where it is')
     .option('--json', 'print only the result, as JSON')
     .action((flags: DemoFlags) => withSignals((interrupt) => demo(flags, interrupt)));
@@ -28,8 +30,9 @@ async function demo(flags: DemoFlags, interrupt: Interrupt): Promise<void> {
     },
     stream: isJson ? null : process.stderr,
   });
-  if (isJson) writeQuietly(process.stdout, `${JSON.stringify(result)}\n`);
-  if (result.sourceSha256 !== result.backupSha256) {
-    throw new CommandError('the two images differ; this must not happen, please report it');
+  printResult(isJson, result, () => []);
+  const { mirror } = result;
+  if (result.sourceSha256 !== result.backupSha256 || mirror.primarySha256 !== mirror.secondarySha256) {
+    throw new CommandError('two images differ that must be the same; this must not happen, please report it');
   }
 }
