@@ -6,7 +6,7 @@ import {
   type DeviceErrorCode,
 } from '../src/device/block-device.js';
 import { assertStartable } from '../src/device/check-io.js';
-import { checksumRegions } from '../src/protocol/crc32c.js';
+import { checksumRegions } from '../src/protocol/region-checksums.js';
 import type { Chance } from './chance.js';
 import { SECTOR_BYTES, type SimDisk, type WriteMark } from './disk.js';
 import type { SimProcess } from './process.js';

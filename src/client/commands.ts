@@ -1,7 +1,7 @@
 import type { BlockOp, Capabilities } from '../device/block-device.js';
 import { FEATURE, Features, type CapabilityPacket } from '../protocol/capabilities.js';
 import type { AccessMode } from '../protocol/handshake.js';
-import { regionCount } from '../protocol/geometry.js';
+import { checksumsBytes } from '../protocol/region-checksums.js';
 import { CHECKSUM_BYTES_MAX, COMMAND } from '../protocol/request.js';
 import { TRANSFER_BYTES_MAX, TRIM_BYTES_MAX, WRITE_ZEROES_BYTES_MAX } from './limits.js';
 
@@ -37,7 +37,7 @@ export const COMMANDS: Readonly<Record<BlockOp, Command>> = {
 /** The data in a good answer. */
 export function answerBytes(op: BlockOp, lengthBytes: number): number {
   if (op === 'read') return lengthBytes;
-  return op === 'checksum' ? regionCount(lengthBytes) * 4 : 0;
+  return op === 'checksum' ? checksumsBytes(lengthBytes) : 0;
 }
 
 /** `features` are those in force; a server without hello may still know FLUSH, which is `knowsFlush`. */

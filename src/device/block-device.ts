@@ -18,7 +18,7 @@ export interface Capabilities {
  * - read fills, write reads `lengthBytes` bytes of `buffer` from `bufferAt`; the buffer is lent until `done`.
  * - flush has offset 0, length 0 and no buffer; trim and write-zeroes have no buffer. What a trimmed range reads as is
  *   undefined.
- * - checksum fills four bytes, CRC32C big-endian, for each region of REGION_SIZE_BYTES that the range touches; its
+ * - checksum fills REGION_CHECKSUM_BYTES for each region of REGION_SIZE_BYTES that the range touches; its
  *   offset is a multiple of that size, its length too or it ends at the end of the medium.
  */
 export interface BlockIo {

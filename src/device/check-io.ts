@@ -1,5 +1,6 @@
 import { assert } from '../protocol/errors.js';
-import { REGION_SIZE_BYTES, isAligned, isInside, regionCount } from '../protocol/geometry.js';
+import { REGION_SIZE_BYTES, isAligned, isInside } from '../protocol/geometry.js';
+import { checksumsBytes } from '../protocol/region-checksums.js';
 import type { BlockDevice, BlockIo, BlockOp, Capabilities } from './block-device.js';
 
 const CAPABILITY_OF: Readonly<Record<BlockOp, keyof Capabilities>> = {
@@ -25,7 +26,7 @@ export function assertStartable(device: BlockDevice, io: BlockIo): void {
   assert(isInside(io, device.mediaSizeBytes), `${device.name}: ${op} outside the device`);
   if (op === 'checksum') assertWholeRegions(device, io);
   else assert(isAligned(io, device.sectorSizeBytes), `${device.name}: ${op} of parts of sectors`);
-  const neededBytes = op === 'checksum' ? regionCount(lengthBytes) * 4 : lengthBytes;
+  const neededBytes = op === 'checksum' ? checksumsBytes(lengthBytes) : lengthBytes;
   if (op === 'read' || op === 'write' || op === 'checksum') {
     const { buffer, bufferAt } = io;
     assert(buffer !== null, `${device.name}: ${op} without a buffer`);

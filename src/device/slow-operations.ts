@@ -1,7 +1,7 @@
 import { fdatasync, fstat, futimes, read, write, type BigIntStats } from 'node:fs';
 import { promisify } from 'node:util';
 import { assert } from '../protocol/errors.js';
-import { checksumRegions } from '../protocol/crc32c.js';
+import { checksumRegions } from '../protocol/region-checksums.js';
 import { REGION_SIZE_BYTES, type ByteRange } from '../protocol/geometry.js';
 import type { BlockOp } from './block-device.js';
 import { errnoOf, requestError } from './device-errors.js';
@@ -100,7 +100,7 @@ const isUnsupported = (cause: unknown): boolean =>
   ['EOPNOTSUPP', 'ENOSYS', 'ENODEV', 'ENOTTY', 'EINVAL'].includes(errnoOf(cause));
 
 /**
- * CRC32C of each region that the range touches, four bytes each, big-endian, into `into` from `at` on. The range starts
+ * The checksum of each region that the range touches, into `into` from `at` on. The range starts
  * at a region's start. Returns how many bytes were written. `into` is lent until then.
  */
 export async function checksum(

@@ -25,8 +25,8 @@ const MAGIC = Buffer.from('GGMX', 'latin1');
 const REVISION = 1;
 export const ID_SIZE_BYTES = 16;
 
-/** Bit numbers of the features field. */
-export const FEATURE = { flush: 0, writeZeroes: 1, trim: 2, checksum: 3, keepAlive: 4 } as const;
+/** Bit numbers of the features field. Bit 3 was CHECKSUM as a CRC, and stays unused. */
+export const FEATURE = { flush: 0, writeZeroes: 1, trim: 2, keepAlive: 4, checksum: 5 } as const;
 
 /** A set of feature bits, 0 to 31 (the upper half of the field is not used yet). */
 export class Features {

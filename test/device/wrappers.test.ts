@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { slice } from '../../src/device/wrappers/slice.js';
-import { checksumRegions } from '../../src/protocol/crc32c.js';
+import { checksumRegions } from '../../src/protocol/region-checksums.js';
 import { checksumsOf, flush, pattern, readBytes, start, writeBytes } from '../support/device-requests.js';
 import { FaultDevice } from '../support/fault-device.js';
 import { MemoryDevice } from '../support/memory-device.js';
@@ -34,7 +34,7 @@ describe('a slice', () => {
     const memory = new MemoryDevice();
     pattern(memory.mediaSizeBytes, 3).copy(memory.data);
     const part = slice(memory, { offsetBytes: 0, lengthBytes: 131_072 + 4096 });
-    const expected = Buffer.alloc(4 * Math.ceil(range.lengthBytes / 65_536));
+    const expected = Buffer.alloc(8 * Math.ceil(range.lengthBytes / 65_536));
     checksumRegions(
       memory.data.subarray(range.offsetBytes, range.offsetBytes + range.lengthBytes),
       expected,

@@ -207,9 +207,9 @@ describe('sessions', () => {
     expect(await client.reply()).toMatchObject({ seq: 1, errorNumber: 0 });
     client.write(request(COMMAND.checksum, 0, 131_072, 2));
     const answer = await client.reply((command, lengthBytes) =>
-      command === COMMAND.checksum ? (lengthBytes / 65_536) * 4 : 0,
+      command === COMMAND.checksum ? (lengthBytes / 65_536) * 8 : 0,
     );
-    expect(answer?.body.length).toBe(8);
+    expect(answer?.body.length).toBe(16);
     client.write(request(COMMAND.ping, 0, 0, 3));
     expect(await client.reply()).toMatchObject({ seq: 3, errorNumber: 0 });
     expect(readFileSync(image).subarray(0, 4096).equals(Buffer.alloc(4096))).toBe(true);

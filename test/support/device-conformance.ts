@@ -1,8 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { BlockDevice, BlockIo, DeviceError } from '../../src/device/block-device.js';
-import { checksumRegions } from '../../src/protocol/crc32c.js';
-import { REGION_SIZE_BYTES, regionCount } from '../../src/protocol/geometry.js';
+import {
+  checksumRegions,
+  checksumsBytes,
+  REGION_CHECKSUM_BYTES,
+} from '../../src/protocol/region-checksums.js';
+import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import {
   checksumsOf,
   clear,
@@ -149,7 +153,7 @@ function describeOtherOps(device: () => BlockDevice): void {
     const offsetBytes = Math.floor((mediaSizeBytes - lengthBytes) / REGION_SIZE_BYTES) * REGION_SIZE_BYTES;
     const tail = { offsetBytes, lengthBytes: mediaSizeBytes - offsetBytes };
     const data = await readBytes(device(), tail);
-    const expected = Buffer.alloc(8 + regionCount(tail.lengthBytes) * 4, 0xee);
+    const expected = Buffer.alloc(16 + checksumsBytes(tail.lengthBytes), 0xee);
     checksumRegions(data, expected, 4);
     const sums = Buffer.alloc(expected.length, 0xee);
     expect(await start(device(), 'checksum', tail, sums, 4)).toBeNull();
@@ -157,7 +161,7 @@ function describeOtherOps(device: () => BlockDevice): void {
     const first = await checksumsOf(device(), { offsetBytes: 0, lengthBytes: REGION_SIZE_BYTES });
     const region = await readBytes(device(), { offsetBytes: 0, lengthBytes: REGION_SIZE_BYTES });
     checksumRegions(region, expected, 0);
-    expect(first.equals(expected.subarray(0, 4))).toBe(true);
+    expect(first.equals(expected.subarray(0, REGION_CHECKSUM_BYTES))).toBe(true);
   });
 }
 
@@ -246,7 +250,11 @@ function describeBugs(device: () => BlockDevice): void {
     }
     if (!can.flush) expect(() => device().start(request({ op: 'flush' }))).toThrow(/^bug: /);
     if (!can.checksum) {
-      const io = request({ op: 'checksum', lengthBytes: REGION_SIZE_BYTES, buffer: Buffer.alloc(4) });
+      const io = request({
+        op: 'checksum',
+        lengthBytes: REGION_SIZE_BYTES,
+        buffer: Buffer.alloc(REGION_CHECKSUM_BYTES),
+      });
       expect(() => device().start(io)).toThrow(/^bug: /);
     }
   });

@@ -1,5 +1,6 @@
 import type { BlockDevice, BlockIo, BlockOp, DeviceError } from '../../src/device/block-device.js';
-import { regionCount, type ByteRange } from '../../src/protocol/geometry.js';
+import type { ByteRange } from '../../src/protocol/geometry.js';
+import { checksumsBytes } from '../../src/protocol/region-checksums.js';
 
 /** Starts one request and resolves with its outcome: null, or the error. */
 export function start(
@@ -46,7 +47,7 @@ export async function clear(
 
 /** The checksums of the regions of a range. Throws the device's error. */
 export async function checksumsOf(device: BlockDevice, range: ByteRange): Promise<Buffer> {
-  const sums = Buffer.alloc(regionCount(range.lengthBytes) * 4);
+  const sums = Buffer.alloc(checksumsBytes(range.lengthBytes));
   await succeed(start(device, 'checksum', range, sums));
   return sums;
 }

@@ -9,8 +9,7 @@ import {
   encodeCapabilities,
   type CapabilityPacket,
 } from '../../src/protocol/capabilities.js';
-import { checksumRegions } from '../../src/protocol/crc32c.js';
-import { regionCount } from '../../src/protocol/geometry.js';
+import { checksumRegions, checksumsBytes } from '../../src/protocol/region-checksums.js';
 import {
   CLIENT_INITIAL,
   HELLO,
@@ -177,7 +176,7 @@ export class FakeServer {
     if (command === COMMAND.read) return Buffer.from(range);
     if (command === COMMAND.write) data.copy(range);
     if (command === COMMAND.writeZeroes || command === COMMAND.trim) range.fill(0);
-    const sums = Buffer.alloc(command === COMMAND.checksum ? regionCount(lengthBytes) * 4 : 0);
+    const sums = Buffer.alloc(command === COMMAND.checksum ? checksumsBytes(lengthBytes) : 0);
     if (command === COMMAND.checksum) checksumRegions(range, sums, 0);
     return sums;
   }

@@ -5,7 +5,7 @@ import {
   type Capabilities,
 } from '../../src/device/block-device.js';
 import { assertStartable } from '../../src/device/check-io.js';
-import { checksumRegions } from '../../src/protocol/crc32c.js';
+import { checksumRegions } from '../../src/protocol/region-checksums.js';
 
 export interface MemoryDeviceOptions {
   readonly mediaSizeBytes?: number;

@@ -9,8 +9,11 @@ const MAGIC = 'ggtortur';
 export const ZEROES = 0;
 const ZERO_SECTOR = Buffer.alloc(SECTOR_BYTES);
 
-/** Where in a word what is: the checksum is of the rest behind it. */
-const AT = { magic: 0, crc: 8, seed: 12, number: 16, sector: 20, end: 24 } as const;
+/**
+ * Where in a word what is: the checksum is of the rest before it, and at its end. Such words, as file systems write them
+ * too, have the same CRC32C whatever they say.
+ */
+const AT = { magic: 0, seed: 16, number: 20, sector: 24, crc: 28 } as const;
 
 /**
  * Sectors that tell where they belong, which write they are from and in which run, over and over, each time with a
@@ -23,7 +26,7 @@ export function fillSectors(into: Buffer, firstSector: number, writeNumber: numb
   word.writeUInt32LE(writeNumber, AT.number);
   for (let at = 0; at < into.length; at += SECTOR_BYTES) {
     word.writeUInt32LE(firstSector + at / SECTOR_BYTES, AT.sector);
-    word.writeUInt32LE(crc32c(word.subarray(AT.seed, AT.end)), AT.crc);
+    word.writeUInt32LE(crc32c(word.subarray(0, AT.crc)), AT.crc);
     into.fill(word, at, at + SECTOR_BYTES);
   }
 }
@@ -33,7 +36,7 @@ export function readSector(bytes: Buffer, at: number, sector: number, seed: numb
   const content = bytes.subarray(at, at + SECTOR_BYTES);
   if (content.toString('latin1', AT.magic, MAGIC.length) !== MAGIC)
     return content.equals(ZERO_SECTOR) ? ZEROES : `garbage (${content.toString('hex', 0, 24)}...)`;
-  if (content.readUInt32LE(AT.crc) !== crc32c(content.subarray(AT.seed, AT.end))) return 'a wrong checksum';
+  if (content.readUInt32LE(AT.crc) !== crc32c(content.subarray(0, AT.crc))) return 'a wrong checksum';
   const [saysSeed, saysSector] = [content.readUInt32LE(AT.seed), content.readUInt32LE(AT.sector)];
   if (saysSeed !== seed) return `content of a run with seed ${saysSeed}`;
   if (saysSector !== sector) return `content of sector ${saysSector}`;

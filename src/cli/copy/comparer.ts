@@ -1,5 +1,5 @@
 import type { BlockDevice, BlockIo, BlockOp, DeviceError } from '../../device/block-device.js';
-import { checksumRegions } from '../../protocol/crc32c.js';
+import { checksumRegions, checksumsBytes } from '../../protocol/region-checksums.js';
 import { REGION_SIZE_BYTES, regionCount, type ByteRange } from '../../protocol/geometry.js';
 import type { Pump, Worker } from './pump.js';
 
@@ -91,7 +91,7 @@ class SideIo implements BlockIo {
     private readonly ended: (error: DeviceError | null) => void,
   ) {
     this.#data = Buffer.allocUnsafe(chunkBytes);
-    this.#checksums = Buffer.allocUnsafe(regionCount(chunkBytes) * 4);
+    this.#checksums = Buffer.allocUnsafe(checksumsBytes(chunkBytes));
     this.buffer = this.#data;
     this.result = this.#data;
   }

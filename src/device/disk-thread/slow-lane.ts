@@ -1,5 +1,5 @@
 import { assert } from '../../protocol/errors.js';
-import { regionCount } from '../../protocol/geometry.js';
+import { checksumsBytes } from '../../protocol/region-checksums.js';
 import type { BlockIo, DeviceError } from '../block-device.js';
 import type { FileDevice } from '../file-device.js';
 import { SLOW_PIECE_BYTES_MAX } from './limits.js';
@@ -69,12 +69,12 @@ export class SlowLane {
   #startPiece(io: BlockIo, doneBytes: number): void {
     const lengthBytes = Math.min(SLOW_PIECE_BYTES_MAX, io.lengthBytes - doneBytes);
     // Checksums go to memory of our own: the caller's is not to be touched by a read that comes back too late.
-    const sums = io.op === 'checksum' ? Buffer.alloc(regionCount(lengthBytes) * 4) : null;
+    const sums = io.op === 'checksum' ? Buffer.alloc(checksumsBytes(lengthBytes)) : null;
     const done = (error: DeviceError | null): void => {
       if (this.#isAbandoned) return;
       if (error === null && sums !== null) {
         assert(io.buffer !== null, `${this.file.name}: checksum without a buffer`);
-        sums.copy(io.buffer, io.bufferAt + regionCount(doneBytes) * 4);
+        sums.copy(io.buffer, io.bufferAt + checksumsBytes(doneBytes));
       }
       const nowDoneBytes = doneBytes + lengthBytes;
       if (error === null && nowDoneBytes < io.lengthBytes) {

@@ -1,4 +1,4 @@
-import { checksumRegions } from '../../protocol/crc32c.js';
+import { checksumRegions, checksumsBytes } from '../../protocol/region-checksums.js';
 import { assert } from '../../protocol/errors.js';
 import { REGION_SIZE_BYTES, isAligned, isInside, type ByteRange } from '../../protocol/geometry.js';
 import { DeviceError, type BlockDevice, type BlockIo, type Capabilities } from '../block-device.js';
@@ -121,7 +121,7 @@ function startWithTail(parent: BlockDevice, io: BlockIo, tailBytes: number): voi
     buffer: tail,
     bufferAt: 0,
     done(error) {
-      if (error === null) checksumRegions(tail, buffer, bufferAt + (wholeBytes / REGION_SIZE_BYTES) * 4);
+      if (error === null) checksumRegions(tail, buffer, bufferAt + checksumsBytes(wholeBytes));
       done(error);
     },
   });

@@ -1,5 +1,5 @@
 import type { BlockIo, BlockOp, DeviceError } from '../../device/block-device.js';
-import { checksumRegions } from '../../protocol/crc32c.js';
+import { checksumRegions, checksumsBytes, REGION_CHECKSUM_BYTES } from '../../protocol/region-checksums.js';
 import { REGION_SIZE_BYTES, regionCount, type ByteRange } from '../../protocol/geometry.js';
 import type { Component, ComponentIo } from '../component.js';
 import { PIECE_BYTES } from '../limits.js';
@@ -84,8 +84,9 @@ export class Share implements BlockIo, ComponentIo {
 
   #isEqual(other: Share, index: number): boolean {
     if (this.#wanted !== 'data' && other.#wanted !== 'data') {
-      const at = index * 4;
-      return this.#sumsBuffer().compare(other.#sumsBuffer(), at, at + 4, at, at + 4) === 0;
+      const at = index * REGION_CHECKSUM_BYTES;
+      const end = at + REGION_CHECKSUM_BYTES;
+      return this.#sumsBuffer().compare(other.#sumsBuffer(), at, end, at, end) === 0;
     }
     const at = index * REGION_SIZE_BYTES;
     const end = Math.min(at + REGION_SIZE_BYTES, this.lengthBytes);
@@ -93,7 +94,7 @@ export class Share implements BlockIo, ComponentIo {
   }
 
   #sumsBuffer(): Buffer {
-    this.#sums ??= Buffer.allocUnsafe(regionCount(PIECE_BYTES) * 4);
+    this.#sums ??= Buffer.allocUnsafe(checksumsBytes(PIECE_BYTES));
     return this.#sums;
   }
 }

@@ -1,5 +1,5 @@
 import type { BlockIo, BlockOp, DeviceError } from '../../device/block-device.js';
-import { regionCount } from '../../protocol/geometry.js';
+import { checksumsBytes } from '../../protocol/region-checksums.js';
 import {
   COMMAND,
   HEADER,
@@ -77,7 +77,7 @@ export class ServedRequest implements BlockIo, Flight {
   /** What follows the header of a good answer. */
   get bodyBytes(): number {
     if (this.op === 'read') return this.lengthBytes;
-    return this.op === 'checksum' ? regionCount(this.lengthBytes) * 4 : 0;
+    return this.op === 'checksum' ? checksumsBytes(this.lengthBytes) : 0;
   }
 
   /** For the window: what it keeps in memory. */

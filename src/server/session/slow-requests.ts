@@ -1,7 +1,8 @@
 import { DeviceError } from '../../device/block-device.js';
 import type { Clock, Timer } from '../../device/clock.js';
 import type { ErrnoName } from '../../protocol/errno.js';
-import { type ByteRange, regionCount } from '../../protocol/geometry.js';
+import type { ByteRange } from '../../protocol/geometry.js';
+import { checksumsBytes } from '../../protocol/region-checksums.js';
 import { COMMAND, type RequestHeader, decodeHeader } from '../../protocol/request.js';
 import { encodeAnswer } from './answers.js';
 import type { SessionMemory } from './memory.js';
@@ -105,7 +106,7 @@ export class SlowRequests {
   }
 
   #checksumBody(request: RequestHeader): Buffer {
-    return Buffer.alloc(regionCount(request.lengthBytes) * 4);
+    return Buffer.alloc(checksumsBytes(request.lengthBytes));
   }
 
   #run(request: RequestHeader, body: Buffer | null): Promise<void> {

@@ -308,9 +308,9 @@ describe('beside the thread', () => {
       for (const at of places) await writeBytes(device, at, pattern(512, at % 251));
       const regionOf = (at: number): number => Math.floor(at / 65_536);
       const sums = await checksumsOf(device, wholeOf(device));
-      const blank = sums.readUInt32BE(4 * 5);
-      const used = Array.from({ length: sums.length / 4 }, (_, index) => index).filter(
-        (index) => sums.readUInt32BE(index * 4) !== blank,
+      const blank = sums.readBigUInt64BE(8 * 5);
+      const used = Array.from({ length: sums.length / 8 }, (_, index) => index).filter(
+        (index) => sums.readBigUInt64BE(index * 8) !== blank,
       );
       expect(used).toEqual([...new Set(places.map(regionOf))]);
       await clear(device, 'write-zeroes', wholeOf(device));
@@ -352,7 +352,7 @@ describe('abandoning', () => {
             if (isAbandoning) doneInside += 1;
             resolve(error);
           };
-          const buffer = op === 'checksum' ? Buffer.alloc(4, 0xee) : null;
+          const buffer = op === 'checksum' ? Buffer.alloc(8, 0xee) : null;
           device.start(request({ op, offsetBytes: 0, lengthBytes, buffer, done }));
           if (buffer !== null) buffers.push(buffer);
         });

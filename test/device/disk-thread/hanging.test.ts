@@ -37,7 +37,7 @@ describe.skipIf(isSkipped)('a disk with a thread of its own that hangs', () => {
     await disk.hang();
     const buffers = Array.from({ length: 8 }, () => Buffer.alloc(512, 0xee));
     const reads = buffers.map((buffer, index) => start(device, 'read', cold(index, 512), buffer));
-    const sums = Buffer.alloc(4, 0xee);
+    const sums = Buffer.alloc(8, 0xee);
     const others = [
       start(device, 'checksum', cold(2, 65_536), sums),
       start(device, 'flush', { offsetBytes: 0, lengthBytes: 0 }),

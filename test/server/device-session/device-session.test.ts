@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FEATURE, Features } from '../../../src/protocol/capabilities.js';
-import { checksumRegions } from '../../../src/protocol/crc32c.js';
+import { checksumRegions } from '../../../src/protocol/region-checksums.js';
 import { COMMAND, HEADER, REQUEST_BYTES_MAX } from '../../../src/protocol/request.js';
 import { WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from '../../../src/server/stream/limits.js';
 import { DeviceSessionRig, RIG_MEDIA_BYTES } from '../../support/device-session-rig.js';
@@ -178,11 +178,11 @@ describe('a session on a block device', () => {
       request(COMMAND.trim, 0, 4096, 4),
     );
     const answers = await rig.answers((command, lengthBytes) =>
-      command === COMMAND.checksum ? lengthBytes / 16_384 : 0,
+      command === COMMAND.checksum ? (lengthBytes / 65_536) * 8 : 0,
     );
     const bySeq = new Map(answers.map((answer) => [answer.seq, answer]));
     expect([1, 2, 3, 4].map((seq) => bySeq.get(seq)?.errorNumber)).toEqual([0, 0, 0, 45]);
-    const sums = Buffer.alloc(8);
+    const sums = Buffer.alloc(16);
     checksumRegions(rig.memory.data.subarray(0, 131_072), sums, 0);
     expect(bySeq.get(2)?.body.equals(sums)).toBe(true);
     expect(rig.memory.data.subarray(0, 4097).every((byte, at) => byte === (at < 4096 ? 0 : 7))).toBe(true);

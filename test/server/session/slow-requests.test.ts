@@ -53,7 +53,8 @@ describe('slow requests', () => {
         writeZeroes: (range) => operation(`zero ${range.offsetBytes}+${range.lengthBytes}`),
         checksum: (range, into) => operation(`checksum ${range.offsetBytes}+${range.lengthBytes}`, into),
       },
-      answer: (bytes) => answers.push(...replies(bytes, (command) => (command === COMMAND.checksum ? 8 : 0))),
+      answer: (bytes) =>
+        answers.push(...replies(bytes, (command) => (command === COMMAND.checksum ? 16 : 0))),
       failed: (_request, errno) => failures.push(errno),
       clock,
       timeoutMs: 20_000,
