@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   deactivate: async () => (await import('./commands/members.js')).deactivateCommand(),
   activate: async () => (await import('./commands/members.js')).activateCommand(),
   forget: async () => (await import('./commands/members.js')).forgetCommand(),
+  resize: async () => (await import('./commands/resize.js')).resizeCommand(),
   stop: async () => (await import('./commands/stop.js')).stopCommand(),
   destroy: async () => (await import('./commands/members.js')).destroyCommand(),
   attach: async () => (await import('./commands/attach.js')).attachCommand(),

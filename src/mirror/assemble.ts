@@ -10,6 +10,7 @@ import type { Component, ComponentIdentity } from './component.js';
 import type { AssemblyDecision, BehindComponent } from './decide/assembly-decision.js';
 import type { JournalState } from './journal.js';
 import { hear, markEverything, markExtents, markNoted } from './marks.js';
+import { finishResize, isHalfResized } from './finish-resize.js';
 import { Membership } from './membership.js';
 import { Mirror } from './mirror.js';
 import { settleStart } from './split-brain.js';
@@ -62,7 +63,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
 
 /** Components that have no private area get one, where that is what the administrator asked for. */
 async function openReady(options: AssembleOptions): Promise<Assembly> {
-  const assembly = await Assembly.open(options.providers);
+  const assembly = await openWhole(options);
   try {
     if (!(await makeAreas(assembly.providers, options))) return assembly;
   } catch (error) {
@@ -71,6 +72,15 @@ async function openReady(options: AssembleOptions): Promise<Assembly> {
   }
   await assembly.close();
   return await Assembly.open(options.providers);
+}
+
+/** A resize that was interrupted on its last steps is finished. */
+async function openWhole({ providers }: AssembleOptions): Promise<Assembly> {
+  const assembly = await Assembly.open(providers);
+  if (!isHalfResized(assembly.providers.filter((found) => found.state === 'ok'))) return assembly;
+  await assembly.close();
+  await finishResize(providers);
+  return await Assembly.open(providers);
 }
 
 function chosenOf(
@@ -98,7 +108,7 @@ function presentOf(assembly: Assembly, options: AssembleOptions): readonly Prese
       }
       present.push(found);
     } else if (found.state === 'none' || (found.state !== 'failed' && !options.degraded)) {
-      const way = found.state === 'none' ? 'check its name and its size' : wayOut(found, assembly);
+      const way = found.state === 'none' ? CHECK_PLACE : wayOut(found, assembly);
       throw new AssembleError('ASSEMBLE_FOREIGN', `${found.name} ${found.why}; ${way}`);
     }
   }
@@ -109,6 +119,9 @@ function presentOf(assembly: Assembly, options: AssembleOptions): readonly Prese
     `mirror '${options.name}' has no component that is there${why}`,
   );
 }
+
+const CHECK_PLACE =
+  "check its name and its size; for one that was made larger, 'ggmirror resize' comes first";
 
 /** Of a component that can't be believed. */
 function wayOut(found: FoundProvider, { providers }: Assembly): string {

@@ -41,7 +41,7 @@ type FieldName = (typeof FIELDS)[number]['name'];
 /** Where each field of one version is; null for one that the version doesn't have. */
 type Layout = Readonly<Record<FieldName, number | null>>;
 
-const MAGIC = 'GEOM::MIRROR';
+export const LABEL_MAGIC = 'GEOM::MIRROR';
 /** The version that we write; since 4 NOFAILSYNC is known. */
 export const LABEL_VERSION = 4;
 /** Names are C strings in 16 bytes. */
@@ -106,7 +106,7 @@ export const labelOffsetBytes = (provider: {
 
 /** Whether a sector starts with gmirror's magic, whatever follows. */
 export const hasLabelMagic = (sector: Buffer): boolean =>
-  sector.length >= SECTOR_BYTES_MIN && readString(sector, 0) === MAGIC;
+  sector.length >= SECTOR_BYTES_MIN && readString(sector, 0) === LABEL_MAGIC;
 
 /**
  * Reads the last sector of a provider; bytes behind the label are not looked at, they may be anything. Throws
@@ -162,7 +162,7 @@ export function encodeLabel(label: GmirrorLabel, sectorSizeBytes = SECTOR_BYTES_
   assert(layout !== undefined, 'label: the layout of our version');
   const at = (field: FieldName): number => offsetOf(layout, field);
   const sector = Buffer.alloc(sectorSizeBytes);
-  writeString(sector, 0, MAGIC);
+  writeString(sector, 0, LABEL_MAGIC);
   sector.writeUInt32LE(LABEL_VERSION, at('version'));
   writeString(sector, at('name'), label.name);
   sector.writeUInt32LE(label.mid, at('mid'));

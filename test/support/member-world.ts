@@ -94,6 +94,15 @@ export class MemberWorld {
     return medium.subarray(0, lengthBytes);
   }
 
+  /** Makes disks larger; at the end there is what was there of earlier use. */
+  grow(names: string, addedBytes: number): void {
+    for (const name of names) {
+      const before = this.#media.get(name) ?? Buffer.alloc(0);
+      this.#media.set(name, Buffer.concat([before, Buffer.alloc(addedBytes, name)]));
+    }
+    this.#plugIn();
+  }
+
   /** Puts another world's disk in the place of one. */
   exchange(name: string, other: MemberWorld): void {
     const device = other.#devices.get(name);

@@ -1,0 +1,91 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { providerOpener } from '../../control/provider-openers.js';
+import { systemClock } from '../../device/clock.js';
+import { systemRandom } from '../../device/random.js';
+import { AssembleError } from '../../mirror/assembled.js';
+import { resizeMirror, type Resized, type ResizeOptions } from '../../mirror/resize.js';
+import { ResizeError } from '../../mirror/resize-error.js';
+import { defaultConfigPath } from '../config/config-file.js';
+import { CommandError, UsageError } from '../errors.js';
+import { addRunDirOption, isRunning } from '../mirrors/run-dir.js';
+import type { MirrorSettings } from '../mirrors/settings.js';
+import { readSettingsFiles } from '../mirrors/settings-files.js';
+import { givenOptions } from '../mirrors/start-options.js';
+import { wantedSettings } from '../mirrors/wanted-settings.js';
+import { printResult } from '../output.js';
+import { addRemoteOptions } from '../remote-options.js';
+import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
+import { formatBytes, parseSize } from '../units.js';
+
+type WantedSize = NonNullable<ResizeOptions['size']>;
+
+interface ResizeFlags {
+  readonly config?: string;
+  readonly size?: WantedSize;
+  readonly json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  ggmirror stop sites
+  truncate -s +1G /root/images/sites.img      and the same on the other machine
+  ggmirror resize sites /root/images/sites.img ggate://192.168.1.101/root/images/sites.img
+  ggmirror start sites ...
+
+That an image grew changes its time, so it can't be seen any more whether somebody wrote to it while the mirror was
+stopped; 'ggmirror verify' tells.`;
+
+/** `ggmirror resize`: gives a mirror that does not run what its components have grown by. */
+export function resizeCommand(): Command {
+  const command = new Command('resize')
+    .description('make a mirror that does not run larger, when all of its components have grown')
+    .argument('<name>', 'the name that it was labelled with')
+    .argument(
+      '[provider...]',
+      `its components: ${RUNNING_COMPONENT_HELP}; left out: those of the configuration file`,
+    )
+    .option(
+      '-s, --size <size>',
+      'sectors, or bytes with a suffix such as 512M or 1G; left out: all that they have room for',
+      sizeOf,
+    )
+    .option('--config <file>', `the configuration file (default: ${defaultConfigPath(process.platform)})`)
+    .option('--json', 'print the sizes as JSON')
+    .addHelpText('after', EXAMPLES);
+  return addRunDirOption(addRemoteOptions(command)).action(
+    async (name: string, providers: string[], flags: ResizeFlags) => {
+      const given = givenOptions(command);
+      const [settings] = wantedSettings({ name, providers, config: flags.config, given });
+      if (settings === undefined) throw new UsageError(`no components of ${name} are known; name them`);
+      const resized = await resize(settings, flags.size ?? null);
+      printResult(flags.json === true, resized, () => [
+        `mirror/${name} has ${resized.nowBytes} bytes (${formatBytes(resized.nowBytes)}), before that ${resized.beforeBytes}`,
+      ]);
+    },
+  );
+}
+
+async function resize(settings: MirrorSettings, size: WantedSize | null): Promise<Resized> {
+  const { name, components, timeoutMs, runDirectory } = settings;
+  if (await isRunning(name, { runDir: runDirectory })) {
+    throw new CommandError(`mirror/${name} runs; stop it first (ggmirror stop ${name})`);
+  }
+  const { remoteTls: tls } = await readSettingsFiles(settings);
+  const providers = components.map((one) => providerOpener(one, { timeoutMs, tls, clock: systemClock }));
+  try {
+    return await resizeMirror({ name, providers, size, random: systemRandom });
+  } catch (error) {
+    if (error instanceof ResizeError || error instanceof AssembleError) {
+      throw new CommandError(error.message, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** gmirror takes a number without a suffix for sectors. */
+function sizeOf(text: string): WantedSize {
+  const unit = /^\d+$/.test(text) ? 'sectors' : 'bytes';
+  const count = parseSize(text);
+  if (count > 0) return { count, unit };
+  throw new InvalidArgumentError('expected a size greater than 0');
+}

@@ -1,0 +1,50 @@
+import { randomBytes } from 'node:crypto';
+import { statSync, truncateSync } from 'node:fs';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { MirrorWorld } from '../support/mirror-world.js';
+import { NbdClient } from '../support/nbd-client.js';
+
+const MIB = 1_048_576;
+
+let world: MirrorWorld;
+
+beforeEach(async () => {
+  world = await MirrorWorld.make();
+});
+afterEach(() => world.close());
+
+test('a mirror grows with its image and its export, keeps its data, and its NBD clients see the new size', async () => {
+  const { name, local, backup, uri } = world;
+  await world.startMirror();
+  await world.untilState('COMPLETE');
+  const bytes = randomBytes(65_536);
+  const before = await world.attach();
+  expect((await before.write(4 * MIB, bytes)).errno).toBe(0);
+  const { mediaSizeBytes: beforeBytes } = await world.status();
+  await before.disconnect();
+  const running = await world.run('resize', name, local, uri);
+  expect(running).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('runs; stop it first') as string,
+  });
+  await world.stopAndRead();
+  expect((await world.run('resize', name, local, uri)).stderr).toContain(
+    'Cannot expand provider mirror/data',
+  );
+  for (const image of [local, backup]) truncateSync(image, 2 * statSync(image).size);
+  const refused = await world.run('start', name, local, uri);
+  expect(refused).toMatchObject({ code: 1 });
+  expect(refused.stderr).toContain("'ggmirror resize' comes first");
+  const told = JSON.parse(await world.succeed('resize', '--json', name, local, uri)) as object;
+  expect(told).toEqual({ beforeBytes, nowBytes: beforeBytes + 32 * MIB });
+  await world.succeed('start', name, local, uri);
+  await world.untilState('COMPLETE');
+  const after = await NbdClient.connect({ unixPath: world.nbdPath });
+  expect((await after.go(name)).mediaSizeBytes).toBe(beforeBytes + 32 * MIB);
+  expect((await after.read(4 * MIB, bytes.length)).data.equals(bytes)).toBe(true);
+  expect((await after.write(60 * MIB, bytes)).errno).toBe(0);
+  await after.disconnect();
+  const { ofLocal, ofBackup } = await world.stopAndRead();
+  expect(ofLocal.equals(ofBackup)).toBe(true);
+  expect(ofLocal.subarray(60 * MIB, 60 * MIB + bytes.length).equals(bytes)).toBe(true);
+});
