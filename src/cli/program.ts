@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   list: async () => (await import('./commands/list.js')).listCommand(),
   configure: async () => (await import('./commands/configure.js')).configureCommand(),
   rebuild: async () => (await import('./commands/rebuild.js')).rebuildCommand(),
+  resolve: async () => (await import('./commands/resolve.js')).resolveCommand(),
   verify: async () => (await import('./commands/verify.js')).verifyCommand(),
   insert: async () => (await import('./commands/members.js')).insertCommand(),
   remove: async () => (await import('./commands/members.js')).removeCommand(),

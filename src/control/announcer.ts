@@ -36,8 +36,7 @@ const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
   newer: say(
     'error',
     'newer',
-    (provider) =>
-      `${provider} has data that this mirror, which was started without it, misses; it is left alone: stop the mirror and start it with both.`,
+    (provider) => `${provider} has data that this mirror misses; neither side is touched.`,
   ),
   discarded: say('warn', 'discarded', (provider) => `${provider}: what was written to it alone is given up.`),
   foreign: say('error', 'foreign', (provider) => `${provider} belongs to another mirror; it is not used.`),

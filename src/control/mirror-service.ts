@@ -10,6 +10,7 @@ import {
 } from '../mirror/assemble.js';
 import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
+import type { SplitBrainPolicy } from '../mirror/decide/split-brain-policy.js';
 import type { Membership, NotErased } from '../mirror/membership.js';
 import type { Mirror, MirrorEvents } from '../mirror/mirror.js';
 import { messageOf } from '../protocol/errors.js';
@@ -43,6 +44,7 @@ export interface MirrorServiceOptions {
   readonly isAutosync: boolean;
   /** 0 for as fast as it goes. */
   readonly resyncBytesPerSecond: number;
+  readonly afterSplitBrain: SplitBrainPolicy;
   readonly controlPath: string;
   /** Served to root only. */
   readonly nbdPath: string;
@@ -235,6 +237,7 @@ function assembleOptions(
     ...(balance === null ? {} : { balance }),
     ...(sliceBytes === null ? {} : { sliceBytes }),
     resyncBytesPerSecond: options.resyncBytesPerSecond,
+    afterSplitBrain: options.afterSplitBrain,
     idleMs: IDLE_CLEAN_MS,
     extentsMax: EXTENTS_MAX,
   };

@@ -13,9 +13,6 @@ export interface ReconnectOptions {
   readonly log: ServerLog;
 }
 
-/** What a component came as, that would not change by itself. */
-const NEEDS_PERSON: readonly string[] = ['split brain', 'newer', 'foreign'];
-
 interface Effort {
   /** Of the next attempt; doubles with each one that leads to nothing. */
   delayMs: number;
@@ -41,7 +38,7 @@ export class Reconnect {
 
   start(): void {
     for (const component of this.options.mirror.components) {
-      this.#effortOf(component).isHopeless = NEEDS_PERSON.includes(component.trouble ?? '');
+      this.#effortOf(component).isHopeless = component.refused !== null;
       this.#schedule(component);
     }
   }
@@ -70,6 +67,27 @@ export class Reconnect {
     effort.isHopeless = false;
     effort.delayMs = RECONNECT_FIRST_MS;
     this.#schedule(component);
+  }
+
+  /**
+   * Opens it now, and what was written to it without the mirror is given up. Resolves when it was taken in, or could not
+   * be, which its state and trouble tell; then nothing of it was changed.
+   */
+  async discard(component: Component): Promise<void> {
+    const effort = this.#effortOf(component);
+    effort.timer?.cancel();
+    effort.timer = null;
+    await effort.attempt;
+    if (this.#isStopped || component.isConnected || !component.isWanted) return;
+    component.isDiscarded = true;
+    effort.isResyncWanted = true;
+    effort.attempt = this.#try(component, effort).finally(() => {
+      effort.attempt = null;
+      // What was said holds for what was seen then, not for what it becomes.
+      if (!component.isConnected) [component.isDiscarded, effort.isResyncWanted] = [false, false];
+      this.#schedule(component);
+    });
+    await effort.attempt;
   }
 
   /** Resolves when no attempt is under way any more. */
@@ -149,7 +167,7 @@ export class Reconnect {
     if (outcome === 'STALE' && effort.isResyncWanted && component.state === 'STALE')
       await mirror.startResync(component);
     if (component.isConnected) effort.isResyncWanted = false;
-    return NEEDS_PERSON.includes(outcome);
+    return component.refused !== null;
   }
 }
 

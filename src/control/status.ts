@@ -1,3 +1,4 @@
+import type { RefusedArrival } from '../mirror/arrival.js';
 import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { ComponentState } from '../mirror/component-state.js';
@@ -61,6 +62,11 @@ export interface ComponentStatus {
   readonly bytesWritten: number;
   readonly errors: number;
   readonly inFlight: number;
+  /**
+   * It was seen, and is left alone until a person decides: it was written without the others, has what the mirror misses,
+   * or belongs to another mirror. With how much would be copied to it if what it has were given up. Null if it was not.
+   */
+  readonly refused: RefusedArrival | null;
   /** Why it is not connected, or the last thing that went wrong; null if nothing did. */
   readonly why: string | null;
 }
@@ -158,6 +164,7 @@ function componentStatus(
     needsFullCopy: isFull,
     ...counters,
     inFlight: component.inFlight,
+    refused: component.refused,
     why: component.trouble,
   };
 }

@@ -1,6 +1,6 @@
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import type { MetaStore } from './meta-store.js';
-import type { RegionBitmap } from './region-bitmap.js';
+import { RegionBitmap } from './region-bitmap.js';
 
 /** A component, or what is to be known of one. */
 export interface Marked {
@@ -46,4 +46,11 @@ export async function markNoted(
 export async function hear(component: Marked, store: MetaStore, others: readonly number[]): Promise<void> {
   await markNoted(component, store, [store.superblock.slot, ...others]);
   markExtents(component, store.readLog());
+}
+
+/** What a component tells of itself, apart from what others know of it. Rejects with DeviceError. */
+export async function ownAccount(store: MetaStore, others: readonly number[]): Promise<Marked> {
+  const account = { missing: new RegionBitmap(store.superblock.mediaSizeBytes), isFull: false };
+  await hear(account, store, others);
+  return account;
 }

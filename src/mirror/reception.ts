@@ -2,10 +2,9 @@ import { judgeArrival, type ArrivalRefusal, type RefusedArrival, type Verdict } 
 import type { Component } from './component.js';
 import { givenUp } from './decide/split-brain-policy.js';
 import type { Journal } from './journal.js';
-import { hear, markEverything, type Marked } from './marks.js';
+import { hear, markEverything, ownAccount, type Marked } from './marks.js';
 import type { Arrival, MirrorOptions } from './mirror-options.js';
 import { RegionBitmap } from './region-bitmap.js';
-import { ownAccount } from './split-brain.js';
 
 /** What looking at a component that comes needs of its mirror. */
 export interface ReceptionHost {
@@ -43,8 +42,8 @@ export async function receive(
   );
   const refuse = (refused: RefusedArrival): ArrivalRefusal => {
     component.refused = refused;
-    component.trouble = refused.outcome;
-    options.events.changed(refused.outcome, component, null);
+    component.trouble = whyRefused(refused, component.name, options.name);
+    options.events.changed(refused.outcome, component, component.trouble);
     return refused.outcome;
   };
   if (verdict.outcome === 'foreign') return refuse({ outcome: 'foreign', copyBytes: null });
@@ -72,6 +71,18 @@ export async function receive(
   if (!mayCome(component)) return 'unwanted';
   if (verdict.isFull) markEverything(component);
   return 'accept';
+}
+
+function whyRefused({ outcome }: RefusedArrival, name: string, mirror: string): string {
+  const way = `'ggmirror resolve ${mirror} --discard ${name}' gives up what only it has`;
+  switch (outcome) {
+    case 'split brain':
+      return `split brain: it was written without the others, and they without it; ${way}`;
+    case 'newer':
+      return `it has data that this mirror, which was started without it, misses; stop the mirror and start it with both, or ${way}`;
+    case 'foreign':
+      return 'it belongs to another mirror';
+  }
 }
 
 function copyBytes(

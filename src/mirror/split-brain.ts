@@ -3,9 +3,8 @@ import type { PresentProvider } from './assembly.js';
 import { decideAssembly, type AssemblyDecision, type AssemblyInput } from './decide/assembly-decision.js';
 import { decidePair } from './decide/pair-table.js';
 import { givenUp, type SplitBrainPolicy, type SplitSide } from './decide/split-brain-policy.js';
-import { hear, type Marked } from './marks.js';
+import { ownAccount } from './marks.js';
 import type { MetaStore } from './meta-store.js';
-import { RegionBitmap } from './region-bitmap.js';
 
 /** A start's decision, and the slots of those whose own writes were given up for it. */
 export interface SettledStart {
@@ -77,13 +76,6 @@ export async function sideOf(store: MetaStore, others: readonly number[]): Promi
   const { missing } = await ownAccount(store, others);
   const wasStartedAlone = others.some((slot) => slots[slot]?.isUnheard === true);
   return { changedBytes: missing.markedBytes, wasStartedAlone };
-}
-
-/** What a component tells of itself, apart from what others know of it. Rejects with DeviceError. */
-export async function ownAccount(store: MetaStore, others: readonly number[]): Promise<Marked> {
-  const account = { missing: new RegionBitmap(store.superblock.mediaSizeBytes), isFull: false };
-  await hear(account, store, others);
-  return account;
 }
 
 function slotOf(name: string, found: readonly PresentProvider[]): number {

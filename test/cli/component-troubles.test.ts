@@ -228,8 +228,8 @@ describe('an image that was changed while the mirror was stopped', () => {
     change();
     const says = await refused(a, b);
     expect(says).toMatch(/b\.img \(its file was written or put back since the last stop\)/);
-    expect(says).toContain("'ggmirror start --source a.img' keeps it and overwrites b.img");
-    expect(says).toContain("'ggmirror start --source b.img' keeps it and overwrites a.img");
+    expect(says).toContain("'ggmirror resolve m --discard b.img' keeps a.img");
+    expect(says).toContain("'ggmirror resolve m --discard a.img' keeps b.img");
   });
 
   test.each([

@@ -27,6 +27,7 @@ const component = (name: string, rest: Partial<ComponentStatus> = {}): Component
   bytesWritten: 0,
   errors: 0,
   inFlight: 0,
+  refused: null,
   why: null,
   ...rest,
 });

@@ -41,6 +41,13 @@ test('of several mirrors the worst one counts', () => {
   expect(checkStatuses(states.map((state) => mirrorWith({ state }))).exitCode).toBe(4);
 });
 
+test('a split brain is the worst, and is written out', () => {
+  const split = mirrorWith({ state: 'DISCONNECTED', refused: { outcome: 'split brain', copyBytes: 0 } });
+  const { exitCode, lines } = checkStatuses([mirrorWith({ state: 'DISCONNECTED' }), split]);
+  expect(exitCode).toBe(5);
+  expect(lines[1]).toContain('(DISCONNECTED, SPLIT BRAIN)');
+});
+
 test('the exit statuses are documented', () => {
   const text = readFileSync(new URL('../../docs/monitoring.md', import.meta.url), 'utf8');
   for (const code of Object.values(CHECK_EXIT)) expect(text).toMatch(new RegExp(`^\\| ${code} \\| \\S`, 'm'));
@@ -52,7 +59,7 @@ test.each([
   [{ state: 'STALE' }, true, false],
   [{ state: 'STALE' }, false, true],
   [{ state: 'DISCONNECTED', isInactive: true }, true, true],
-  [{ state: 'DISCONNECTED', why: 'split brain' }, true, true],
+  [{ state: 'DISCONNECTED', refused: { outcome: 'split brain', copyBytes: 65_536 } }, true, true],
 ] as const)('who waits for %j, with autosync %s, waits for a person: %s', (fields, isAutosync, isWaiting) => {
   const [, component] = mirrorWith(fields).components;
   if (component === undefined) throw new Error('no second component');

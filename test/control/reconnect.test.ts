@@ -82,7 +82,7 @@ test('a split brain is left to a person', async () => {
   await rig.disks[1]?.store.writeSuperblock({ current: 'f'.repeat(32) });
   await pass(100_000);
   expect(attemptsAtMs).toEqual([1_000]);
-  expect(rig.component(1).trouble).toBe('split brain');
+  expect(rig.component(1).refused?.outcome).toBe('split brain');
   expect(rig.component(1).state).toBe('DISCONNECTED');
 });
 

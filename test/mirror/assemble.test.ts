@@ -252,7 +252,7 @@ describe('a start', () => {
     const refused = world.start();
     await expect(refused).rejects.toMatchObject({ code: 'ASSEMBLE_SPLIT_BRAIN' });
     await expect(refused).rejects.toThrow(
-      /disk0.*disk1.*start --source disk0' keeps it and overwrites disk1.*start --source disk1' keeps it and overwrites disk0/,
+      /disk0.*disk1.*resolve m --discard disk1' keeps disk0.*resolve m --discard disk0' keeps disk1/,
     );
     expect(world.disks.map(({ data }, slot) => data.equals(before[slot] ?? data))).toEqual([true, true]);
   });

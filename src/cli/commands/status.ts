@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { CommandError, UsageError } from '../errors.js';
 import { delayUnless, withSignals, type Interrupt } from '../interrupt.js';
 import { withAttachments } from '../mirrors/attached.js';
-import { checkStatuses } from '../mirrors/check-status.js';
+import { CHECK_EXIT, checkStatuses } from '../mirrors/check-status.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
 import { attachedLines, detailLines, statusLines } from '../mirrors/status-text.js';
 import { printResult, resultText, writeQuietly } from '../output.js';
@@ -29,7 +29,8 @@ Exit status of --check:
   0  every mirror is COMPLETE
   1  it can't be told: no mirror runs, or one does not answer or has died
   3  a mirror is DEGRADED, and what is missing is being copied
-  4  a mirror is DEGRADED, and a component is not there, waits for a person, or is deactivated`;
+  4  a mirror is DEGRADED, and a component is not there, waits for a person, or is deactivated
+  5  a component was written without its mirror (SPLIT BRAIN, NEWER), or is another mirror's; also without --check`;
 
 /** `ggmirror status`: running mirrors and their components, as `gmirror status` prints them. */
 export function statusCommand(): Command {
@@ -63,6 +64,8 @@ async function check(name: string | undefined, flags: StatusFlags): Promise<void
 /** With its line ends. */
 async function render(name: string | undefined, flags: StatusFlags): Promise<string> {
   const statuses = await withAttachments(await askStatuses(name, flags), flags);
+  const { splitBrain, complete } = CHECK_EXIT;
+  process.exitCode = checkStatuses(statuses).exitCode === splitBrain ? splitBrain : complete;
   const look = { isScript: flags.script === true, isGeomName: flags.geom === true };
   return resultText(flags.json === true, statuses, () => [
     ...statusLines(statuses, look),

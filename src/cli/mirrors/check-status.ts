@@ -2,7 +2,7 @@ import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { troubleText } from './status-text.js';
 
 /** What `status --check` exits with; 1 is for what can't be told, 2 for a wrong command line. docs/monitoring.md has them, too. */
-export const CHECK_EXIT = { complete: 0, synchronizing: 3, degraded: 4 } as const;
+export const CHECK_EXIT = { complete: 0, synchronizing: 3, degraded: 4, splitBrain: 5 } as const;
 
 export interface Checked {
   readonly exitCode: number;
@@ -20,6 +20,7 @@ export function checkStatuses(mirrors: readonly MirrorStatus[]): Checked {
 
 function exitCodeOf({ state, components }: MirrorStatus): number {
   if (state === 'COMPLETE') return CHECK_EXIT.complete;
+  if (components.some(({ refused }) => refused !== null)) return CHECK_EXIT.splitBrain;
   const isComing = ({ state: one }: ComponentStatus): boolean => one === 'ACTIVE' || one === 'SYNCHRONIZING';
   return components.every(isComing) ? CHECK_EXIT.synchronizing : CHECK_EXIT.degraded;
 }

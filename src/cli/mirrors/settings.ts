@@ -26,6 +26,7 @@ type PlainOptions = Pick<
   | 'timeoutMs'
   | 'isAutosync'
   | 'resyncBytesPerSecond'
+  | 'afterSplitBrain'
 >;
 
 /** Everything that a command line or the configuration file can say about a running mirror. Paths are absolute: a daemon lives in `/`. */

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { defaultRunDirectory } from '../../control/paths.js';
 import { BALANCE_ALGORITHMS } from '../../mirror/balance.js';
+import { SPLIT_BRAIN_POLICIES, type SplitBrainPolicy } from '../../mirror/decide/split-brain-policy.js';
 import { LOG_LEVELS, type LogLevel } from '../daemon/log.js';
 import {
   ALLOW_RULES,
@@ -171,6 +172,12 @@ export const START_OPTIONS = {
     says: "for ggates://: the certificate's private key (PEM)",
     kind: PATH,
     fallback: null,
+  }),
+  afterSplitBrain: option<SplitBrainPolicy, SplitBrainPolicy>({
+    flags: '--after-split-brain <policy>',
+    says: 'which side is given up when both were written alone; disconnect: neither, a person decides',
+    kind: oneOf(SPLIT_BRAIN_POLICIES),
+    fallback: 'disconnect',
   }),
   hook: option({
     flags: '--hook <program>',

@@ -26,6 +26,7 @@ export function settingsOf(
     timeoutMs: options.timeout * 1000,
     isAutosync: options.autosync,
     resyncBytesPerSecond: options.resyncRate,
+    afterSplitBrain: options.afterSplitBrain,
     runDirectory: options.runDir,
     nbdPath: options.nbdSocket,
     nbdTcp: nbdTcpOf(options),

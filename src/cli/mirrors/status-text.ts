@@ -43,8 +43,9 @@ function rowsOf(mirror: MirrorStatus, look: StatusLook): Row[] {
 }
 
 /** gmirror does not show at all what is deactivated; its word for that is that of `list`. */
-function stateText({ state, resync, isInactive }: ComponentStatus): string {
+function stateText({ state, resync, isInactive, refused }: ComponentStatus): string {
   if (isInactive) return `${state}, INACTIVE`;
+  if (refused !== null) return `${state}, ${refused.outcome.toUpperCase()}`;
   return resync === null ? state : `${state}, ${resync.percent}%`;
 }
 

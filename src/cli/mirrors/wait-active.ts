@@ -77,9 +77,9 @@ async function wait(options: WaitOptions, interrupt: Interrupt, shown: CopyProgr
 
 /** Only a person can help: nothing is tried any more. */
 export const isStuck = (
-  { isInactive, state, why }: ComponentStatus,
+  { isInactive, state, refused }: ComponentStatus,
   { isAutosync }: Pick<MirrorStatus, 'isAutosync'>,
-): boolean => isInactive || (state === 'STALE' && !isAutosync) || why === 'split brain' || why === 'foreign';
+): boolean => isInactive || (state === 'STALE' && !isAutosync) || refused !== null;
 
 /** All copies that run, as one. Begins anew when one joins or ends. */
 class CopyProgress {

@@ -12,6 +12,7 @@ import {
   removeCommand,
 } from './members.js';
 import { rebuildCommand } from './rebuild.js';
+import { resolveCommand } from './resolve.js';
 import { statusCommand } from './status.js';
 import { stopCommand } from './stop.js';
 import { verifyCommand } from './verify.js';
@@ -20,6 +21,7 @@ const COMMANDS = {
   status: statusCommand,
   stop: stopCommand,
   rebuild: rebuildCommand,
+  resolve: resolveCommand,
   insert: insertCommand,
   remove: removeCommand,
   deactivate: deactivateCommand,

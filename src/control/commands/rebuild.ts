@@ -17,6 +17,11 @@ export const rebuildCommand: ControlCommand<RebuildRequest> = {
     if (!mirror.components.some((one) => one !== component && one.state === 'ACTIVE')) {
       throw new ControlError(`${component.name} has the only good copy of mirror/${name}; nothing was done`);
     }
+    if (component.refused !== null && component.refused.copyBytes !== null) {
+      throw new ControlError(
+        `${component.name}: ${component.trouble ?? component.refused.outcome}; nothing was done`,
+      );
+    }
     component.isFull = true;
     component.missing.markAll();
     mirror.drop(component, droppedForRebuild(component));

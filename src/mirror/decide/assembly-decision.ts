@@ -34,9 +34,7 @@ export function decideAssembly(input: AssemblyInput): AssemblyDecision {
   const [source] = [...leaders].sort(preference);
   if (source !== undefined) return membersMisfit(source, present, leaders) ?? run(source, input);
   const split = splitPair(kept);
-  return split === null
-    ? noSource(whole, 'misses writes that another component has')
-    : splitBrain(...split, present);
+  return split === null ? noSource(whole, 'misses writes that another component has') : splitBrain(...split);
 }
 
 /** A person has said whose data wins: everything is copied from there to all others, whatever they are. */

@@ -1,3 +1,4 @@
+import { displayText } from '../../protocol/gmirror-label.js';
 import { NO_UUID } from '../../protocol/superblock.js';
 import type { BehindComponent, PresentComponent, Refusal } from './assembly-facts.js';
 
@@ -26,25 +27,19 @@ export function missingRefusal(source: PresentComponent, missing: readonly Behin
   return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message, split: null };
 }
 
-/** A person chooses. What is said of each way is exactly what `start --source` does. */
-export function splitBrain(
-  one: PresentComponent,
-  other: PresentComponent,
-  present: readonly PresentComponent[],
-): Refusal {
+/** A person chooses. What is said of each way is exactly what `resolve --discard` does. */
+export function splitBrain(one: PresentComponent, other: PresentComponent): Refusal {
   const side = ({ name, touch, superblock }: PresentComponent): string => {
     if (touch === 'label') return `${name} (used by a kernel's gmirror since)`;
     return touch === 'image'
       ? `${name} (its file was written or put back since the last stop)`
       : `${name} (generation ${superblock.current.slice(0, 8)})`;
   };
-  const way = ({ name }: PresentComponent): string => {
-    const others = present.filter((component) => component.name !== name).map((component) => component.name);
-    return `'ggmirror start --source ${name}' keeps it and overwrites ${others.join(' and ')}`;
-  };
+  const way = (lost: PresentComponent, kept: PresentComponent): string =>
+    `'ggmirror resolve ${displayText(one.superblock.name)} --discard ${lost.name}' keeps ${kept.name}`;
   const message =
     `split brain: ${side(one)} and ${side(other)} were written without one another, and all are left alone; ` +
-    `look at both, save what you need, and choose: ${way(one)}, ${way(other)}`;
+    `look at both, save what you need, and choose: ${way(other, one)}, ${way(one, other)}`;
   const split = [one.superblock.slot, other.superblock.slot] as const;
   return { outcome: 'refuse', code: 'ASSEMBLE_SPLIT_BRAIN', message, split };
 }
