@@ -1,14 +1,25 @@
+import type { BlockIo } from '../src/device/block-device.js';
 import { ActivityLog } from '../src/mirror/activity-log.js';
 import { AreaStore } from '../src/mirror/area-store.js';
+import { ReadBalance } from '../src/mirror/balance.js';
 import { Component } from '../src/mirror/component.js';
+import type { ComponentSet } from '../src/mirror/component-set.js';
 import { ComponentStore } from '../src/mirror/component-store.js';
 import { Journal } from '../src/mirror/journal.js';
+import type { SuperblockChange } from '../src/mirror/meta-store.js';
+import { MirrorFlush } from '../src/mirror/mirror-flush.js';
+import { MirrorReads } from '../src/mirror/mirror-reads.js';
 import { RangeLocks } from '../src/mirror/range-locks.js';
 import { RegionBitmap } from '../src/mirror/region-bitmap.js';
+import { RegionWrite } from '../src/mirror/sweep/region-write.js';
+import { Share } from '../src/mirror/sweep/share.js';
+import type { ByteRange } from '../src/protocol/geometry.js';
 
 /** Mistakes that a mirror could have. While one is planted, product code is patched; the product has no switches. */
 export interface Bug {
   readonly name: string;
+  /** Lives that are known to find a mistake that takes long to be found otherwise; they are tried first. */
+  readonly seeds?: readonly number[];
   /** Returns what takes it out again. */
   plant(): () => void;
 }
@@ -89,6 +100,111 @@ export const BUGS: readonly Bug[] = [
   },
   {
     name: 'a loss is not written down',
-    plant: () => patch(Journal.prototype, { lossesRecorded: nothing }),
+    // Writes wait in a loop for as long as a loss is pending, so that has to be gone, too.
+    plant: () => patch(Journal.prototype, { lossesRecorded: nothing, isLossPending: false }),
+  },
+  {
+    name: 'labels are not written',
+    plant: () => patch(ComponentStore.prototype, { writeLabel: nothing }),
+  },
+  {
+    name: 'one mark too many is taken away',
+    seeds: [20],
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the bitmap as this
+      const { clearRun } = RegionBitmap.prototype;
+      return patch(RegionBitmap.prototype, {
+        clearRun(this: RegionBitmap, first: number, count: number) {
+          clearRun.call(this, first, Math.min(count + 1, this.regionCount - first));
+        },
+      });
+    },
+  },
+  {
+    name: 'the target of a resync does not say that it is INCONSISTENT',
+    seeds: [11],
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the store as this
+      const { writeSuperblock } = ComponentStore.prototype;
+      return patch(ComponentStore.prototype, {
+        writeSuperblock(this: ComponentStore, change: SuperblockChange) {
+          return writeSuperblock.call(this, { ...change, isInconsistent: false });
+        },
+      });
+    },
+  },
+  {
+    name: 'extents leave the log without a flush',
+    seeds: [23],
+    plant: () => patch(MirrorFlush.prototype, { run: nothing }),
+  },
+  {
+    name: 'a resync reads from its target',
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the reads as this
+      const { start } = MirrorReads.prototype;
+      return patch(MirrorReads.prototype, {
+        start(this: MirrorReads, io: BlockIo) {
+          const { components } = (this as unknown as { options: { components: ComponentSet } }).options;
+          const target = components.targets.find(({ state }) => state === 'SYNCHRONIZING');
+          if (io instanceof Share && target !== undefined) target.start(io);
+          else start.call(this, io);
+        },
+      });
+    },
+  },
+  {
+    name: 'a resync writes to its source',
+    plant: () => {
+      const read: { from: Component | undefined } = { from: undefined };
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the reads as this
+      const { start } = MirrorReads.prototype;
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the write as this
+      const write = RegionWrite.prototype.start;
+      const plants = [
+        patch(MirrorReads.prototype, {
+          start(this: MirrorReads, io: BlockIo) {
+            const { components } = (this as unknown as { options: { components: ComponentSet } }).options;
+            read.from = components.active[0];
+            const target = components.targets.find(({ state }) => state === 'SYNCHRONIZING');
+            if (io instanceof Share && target !== undefined) target.start(io);
+            else start.call(this, io);
+          },
+        }),
+        patch(RegionWrite.prototype, {
+          start(this: RegionWrite, component: Component, share: Share, range: ByteRange) {
+            write.call(this, read.from ?? component, share, range);
+          },
+        }),
+      ];
+      return () => plants.forEach((remove) => remove());
+    },
+  },
+  {
+    name: 'a component that is behind answers reads',
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the balance as this
+      const { setState } = ReadBalance.prototype;
+      return patch(ReadBalance.prototype, {
+        setState(this: ReadBalance, index: number, state: Parameters<typeof setState>[1]) {
+          setState.call(this, index, state === 'CONNECTED' ? 'ACTIVE' : state);
+        },
+      });
+    },
+  },
+  {
+    name: 'checksums of a cache are believed after a failed flush',
+    seeds: [205, 150],
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the component as this
+      const { lose } = Component.prototype;
+      return patch(Component.prototype, {
+        lose(this: Component, ...args: Parameters<typeof lose>) {
+          const media = lose.apply(this, args);
+          this.isCacheDoubtful = false;
+          return media;
+        },
+      });
+    },
   },
 ];

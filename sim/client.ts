@@ -1,4 +1,5 @@
 import type { BlockDevice, DeviceError } from '../src/device/block-device.js';
+import type { Budget } from './budget.js';
 import { ZEROES, fillSectors, readSector } from './content.js';
 import { SECTOR_BYTES } from './disk.js';
 import type { ClientOp } from './plan.js';
@@ -10,6 +11,7 @@ const IN_FLIGHT_MAX = 64;
 export interface ClientOptions {
   readonly world: World;
   readonly registers: Registers;
+  readonly budget: Budget;
   /** A request that takes longer hangs. */
   readonly hangMs: () => number;
 }
@@ -44,12 +46,14 @@ export class Client {
   }
 
   #flush(mirror: BlockDevice): void {
-    const { world, registers } = this.options;
+    const { world, registers, budget } = this.options;
     const startedAt = world.nextOrder();
     this.counts.flushes += 1;
     this.#send(mirror, { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null }, (error) => {
-      if (error === null) registers.flushed(startedAt);
-      else registers.flushFailed(world.nextOrder());
+      if (error === null) {
+        registers.flushed(startedAt);
+        budget.flushed(startedAt);
+      } else registers.flushFailed(world.nextOrder());
     });
   }
 
@@ -67,6 +71,7 @@ export class Client {
     const buffer = op === 'write' ? Buffer.alloc(range.sectorCount * SECTOR_BYTES) : null;
     if (buffer !== null) fillSectors(buffer, range.firstSector, number);
     registers.issue(write);
+    this.options.budget.wrote(write);
     this.counts.writes += 1;
     this.#send(mirror, { op, ...bytesOf(range), buffer }, (error) => {
       if (error === null) registers.acknowledge(write, world.nextOrder());

@@ -1,14 +1,17 @@
 import { DeviceError, type BlockDevice, type BlockIo } from '../src/device/block-device.js';
 import { AreaStore } from '../src/mirror/area-store.js';
+import { isLabelTouched } from '../src/mirror/component-store.js';
 import type { RegionBitmap } from '../src/mirror/region-bitmap.js';
 import { EXTENT_SIZE_BYTES, areaOffsetBytes } from '../src/protocol/area-layout.js';
-import { decodeLabel } from '../src/protocol/gmirror-label.js';
+import { compareFreshness } from '../src/protocol/gmirror-checks.js';
+import { decodeLabel, type GmirrorLabel } from '../src/protocol/gmirror-label.js';
 import { REGION_SIZE_BYTES } from '../src/protocol/geometry.js';
+import type { Superblock } from '../src/protocol/superblock.js';
 import { readSector } from './content.js';
 import { SECTOR_BYTES, differingChunks, readChunks, type Chunks } from './disk.js';
 
 /** What a disk would be found to hold, read only. It answers at once, so that nothing changes meanwhile. */
-class ImageDevice implements BlockDevice {
+export class ImageDevice implements BlockDevice {
   readonly sectorSizeBytes = SECTOR_BYTES;
   readonly can = { read: true, write: false, flush: false, trim: false, writeZeroes: false, checksum: false };
 
@@ -37,60 +40,119 @@ export interface Image {
   readonly sizeBytes: number;
 }
 
+/** What an operator knows. Images are given by index. */
+export interface Standing {
+  /** Those that are components. */
+  readonly members: readonly number[];
+  /** Those of them that have everything. */
+  readonly inStep: readonly number[];
+  /** Those of them whose data is a mixture of old and new. */
+  readonly mixed: readonly number[];
+  /** Every loss so far is on stable storage. */
+  readonly isSettled: boolean;
+}
+
 interface Memory {
-  readonly isRunning: boolean;
+  readonly superblock: Superblock;
+  readonly label: GmirrorLabel;
   readonly log: readonly number[] | 'damaged';
   /** By slot. */
   readonly bitmaps: readonly RegionBitmap[];
-  readonly isFull: readonly boolean[];
+}
+
+interface Member extends Image {
+  readonly index: number;
+  readonly memory: Memory;
 }
 
 /**
- * What is wrong with images of all components, by slot: label and superblock can be read, and wherever one that was in
- * step differs from another, what it remembers says so. Null if nothing is. Takes no simulated time.
+ * What is wrong with images of all disks: label and superblock of components can be read and say no less than the truth,
+ * and wherever one that was in step differs from another, what it remembers says so. Null if nothing is. Takes no
+ * simulated time.
  */
 export async function coverageProblem(
   images: readonly Image[],
-  inStep: readonly number[],
+  standing: Standing,
   mediaSizeBytes: number,
 ): Promise<string | null> {
-  for (const [slot, image] of images.entries()) {
-    const memory = await memoryOf(image, mediaSizeBytes, images.length);
+  const members: Member[] = [];
+  for (const index of standing.members) {
+    const image = images[index];
+    if (image === undefined) continue;
+    const memory = await memoryOf(image, mediaSizeBytes);
     if (typeof memory === 'string') return `${image.name}: ${memory}`;
-    if (!inStep.includes(slot)) continue;
-    for (const [other, otherImage] of images.entries()) {
-      if (other === slot) continue;
-      const differing = differingChunks(image.chunks, otherImage.chunks, mediaSizeBytes);
-      const forgotten = differing.filter((region) => !isCovered(memory, other, region));
-      if (forgotten.length > 0) {
-        return `${image.name} does not remember that ${otherImage.name} differs in region ${forgotten.join(', ')}${detail(image, otherImage, forgotten[0] ?? 0)}`;
-      }
+    members.push({ ...image, index, memory });
+  }
+  for (const one of members) {
+    if (!standing.inStep.includes(one.index)) continue;
+    for (const other of members) {
+      if (other === one) continue;
+      const problem = problemBetween(one, other, standing, mediaSizeBytes);
+      if (problem !== null) return problem;
     }
   }
   return null;
 }
 
-async function memoryOf(image: Image, mediaSizeBytes: number, count: number): Promise<Memory | string> {
+/** What `one`, which is in step, says of `other`. */
+function problemBetween(
+  one: Member,
+  other: Member,
+  { inStep, mixed, isSettled }: Standing,
+  mediaSizeBytes: number,
+): string | null {
+  const slot = one.memory.superblock.slots.findIndex(
+    ({ componentUuid }) => componentUuid === other.memory.superblock.componentUuid,
+  );
+  // Not as far as it knows, so it would not be taken for one.
+  if (slot < 0) return null;
+  const differing = differingChunks(one.chunks, other.chunks, mediaSizeBytes);
+  const forgotten = differing.find(
+    (region) => !isMarked(one.memory, slot, region) && !isHot(one.memory, region),
+  );
+  if (forgotten !== undefined)
+    return `${one.name} does not remember that ${other.name} differs in region ${forgotten}${detail(one, other, forgotten)}`;
+  // At the end of its resync one may say that it is in step, shortly before the others say so.
+  const cold = differing.find((region) => !isHot(one.memory, region));
+  if (cold === undefined || inStep.includes(other.index)) return null;
+  if (mixed.includes(other.index) && !other.memory.superblock.isInconsistent)
+    return `${other.name} does not say that it is a mixture: it differs from ${one.name} in region ${cold}`;
+  return isSettled ? labelProblem(one, other) : null;
+}
+
+/** A kernel that is given both must not take `other` for one that is in step. */
+function labelProblem(one: Member, other: Member): string | null {
+  const [newer, older] = [one.memory.label, other.memory.label];
+  if (older.diskFlags.synchronizing || older.diskFlags.inactive || compareFreshness(older, newer) < 0)
+    return null;
+  return `the label of ${other.name} looks as new as that of ${one.name}, whose writes it misses`;
+}
+
+async function memoryOf(image: Image, mediaSizeBytes: number): Promise<Memory | string> {
   const device = new ImageDevice(image.name, image.chunks, image.sizeBytes);
   const sector = Buffer.alloc(SECTOR_BYTES);
   readChunks(image.chunks, image.sizeBytes - SECTOR_BYTES, sector);
+  let label: GmirrorLabel;
   try {
-    decodeLabel(sector);
+    label = decodeLabel(sector);
   } catch (error) {
     return `its label can't be read: ${(error as Error).message}`;
   }
   const area = await AreaStore.open(device, areaOffsetBytes(mediaSizeBytes));
   if (area.state !== 'ok') return `its private area is ${area.state}`;
   const { store } = area;
+  const { superblock } = store;
+  if (isLabelTouched(label, superblock)) return 'its label says more than its superblock';
   const bitmaps: RegionBitmap[] = [];
-  for (let slot = 0; slot < count; slot++) bitmaps.push(await store.readBitmap(slot));
-  const { isRunning, slots } = store.superblock;
-  return { isRunning, log: store.readLog(), bitmaps, isFull: slots.map(({ isFull }) => isFull) };
+  for (const slot of superblock.slots.keys()) bitmaps.push(await store.readBitmap(slot));
+  return { superblock, label, log: store.readLog(), bitmaps };
 }
 
-function isCovered({ isRunning, log, bitmaps, isFull }: Memory, slot: number, region: number): boolean {
-  if (isFull[slot] === true || bitmaps[slot]?.isMarked(region) === true) return true;
-  if (!isRunning) return false;
+const isMarked = ({ superblock, bitmaps }: Memory, slot: number, region: number): boolean =>
+  superblock.slots[slot]?.isFull === true || bitmaps[slot]?.isMarked(region) === true;
+
+function isHot({ superblock, log }: Memory, region: number): boolean {
+  if (!superblock.isRunning) return false;
   return log === 'damaged' || log.includes(Math.floor((region * REGION_SIZE_BYTES) / EXTENT_SIZE_BYTES));
 }
 

@@ -8,11 +8,14 @@ import {
 } from '../src/mirror/assemble.js';
 import type { BalanceAlgorithm } from '../src/mirror/balance.js';
 import type { Component } from '../src/mirror/component.js';
+import type { ComponentState } from '../src/mirror/component-state.js';
+import type { Membership } from '../src/mirror/membership.js';
 import type { Mirror } from '../src/mirror/mirror.js';
 import type { Chance } from './chance.js';
 import { type Cluster, MIRROR_NAME } from './cluster.js';
 import { DiskHandle } from './disk-handle.js';
 import type { Host } from './host.js';
+import type { MemberCommand } from './plan.js';
 import { SimProcess } from './process.js';
 
 /** What the daemon is started with. */
@@ -27,6 +30,8 @@ export interface MirrorSettings {
 export interface DaemonOptions {
   readonly cluster: Cluster;
   readonly host: Host;
+  /** Whose disks are named as its components. */
+  readonly named: readonly Host[];
   readonly settings: MirrorSettings;
   readonly chance: Chance;
   readonly changed: (what: string, component: Component, why: string | null) => void;
@@ -53,23 +58,29 @@ export class Daemon {
     return this.#assembled?.mirror ?? null;
   }
 
-  /** By slot, which is the index of the host. */
-  slotsIn(state: string): number[] {
+  /** The hosts of its components, by index; of those in `state` if that is given. */
+  hostsIn(state?: ComponentState): number[] {
     const components = this.mirror?.components ?? [];
     return components
-      .filter((component) => component.state === state)
-      .map(({ identity }) => identity.slot)
+      .filter((component) => state === undefined || component.state === state)
+      .map((component) => this.hostOf(component))
+      .filter((index) => index >= 0)
       .sort((one, other) => one - other);
+  }
+
+  /** Index of the host whose disk a component is; -1 if it was not named. */
+  hostOf({ name }: Component): number {
+    return this.options.cluster.hosts.findIndex((host) => host.name === name);
   }
 
   /** Rejects with AssembleError or DeviceError. Never settles when the process is killed meanwhile. */
   async start(isDegraded: boolean): Promise<void> {
-    const { cluster, settings, chance, changed } = this.options;
+    const { named, settings, chance, changed } = this.options;
     const { process } = this;
     const assembled = await assemble({
       ...settings,
       name: MIRROR_NAME,
-      providers: cluster.hosts.map((host) => this.#openerOf(host)),
+      providers: named.map((host) => this.#openerOf(host)),
       degraded: isDegraded,
       clock: process,
       random: chance.fork('mirror'),
@@ -94,10 +105,10 @@ export class Daemon {
   }
 
   /** As the control command does it; false where that refuses. */
-  async rebuild(slot: number): Promise<boolean> {
+  async rebuild(index: number): Promise<boolean> {
     const { mirror } = this;
-    const component = mirror?.components.find(({ identity }) => identity.slot === slot);
-    if (mirror === null || component === undefined) return false;
+    const component = this.#componentOf(index);
+    if (mirror === null || component === null) return false;
     if (!mirror.components.some((one) => one !== component && one.state === 'ACTIVE')) return false;
     component.isFull = true;
     component.missing.markAll();
@@ -105,6 +116,34 @@ export class Daemon {
     await mirror.journal.writeAll();
     this.#reconnect?.wantResync(component);
     return true;
+  }
+
+  /** As the control commands do it. Rejects where they refuse, and when they fail. */
+  async command(what: MemberCommand, index: number): Promise<void> {
+    const { members } = this.#assembled ?? {};
+    const component = this.#componentOf(index);
+    if (members === undefined) return;
+    if (what === 'insert') await this.#insert(members, index);
+    else if (what === 'forget') await members.forget();
+    else if (component !== null) {
+      try {
+        if (what === 'remove') await members.remove(component);
+        else if (what === 'deactivate') await members.deactivate(component);
+        else await members.activate(component);
+      } finally {
+        if (what !== 'deactivate') this.#reconnect?.wake(component);
+      }
+    }
+  }
+
+  async #insert(members: Membership, index: number): Promise<void> {
+    const options = { priority: 0, isInactive: false, hardcodedProvider: '' };
+    const opener = this.#openerOf(this.options.cluster.host(index));
+    await members.insert(opener, { ...options, objection: () => Promise.resolve(null) });
+  }
+
+  #componentOf(index: number): Component | null {
+    return this.mirror?.components.find((component) => this.hostOf(component) === index) ?? null;
   }
 
   /** Ends cleanly. */

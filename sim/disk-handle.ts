@@ -20,8 +20,8 @@ export class DiskConduct {
   hungUntilMs = 0;
   /** How many of the next requests of each kind fail. */
   readonly failing = { read: 0, write: 0, flush: 0 };
-  /** Whether a flush that fails keeps what was to be flushed for the next one, as it must where no other copy is. */
-  keepsOnFailure: () => boolean = () => false;
+  /** Called before a flush takes effect: a moment at which a loss of power does the most harm. */
+  beforeFlush: () => void = () => undefined;
 
   heal(): void {
     this.hungUntilMs = 0;
@@ -153,9 +153,10 @@ export class DiskHandle implements BlockDevice {
     if (this.#isAbandoned && (io.op === 'read' || io.op === 'checksum')) return null;
     if (io.op === 'read' || io.op === 'checksum') return this.#read(io);
     if (io.op === 'flush') {
+      conduct.beforeFlush();
       if (conduct.failing.flush > 0) {
         conduct.failing.flush -= 1;
-        if (!conduct.keepsOnFailure()) disk.failFlush(this.process);
+        disk.failFlush(this.process);
         return 'DEVICE_IO';
       }
       disk.flush(startedAt);

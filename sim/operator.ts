@@ -1,12 +1,15 @@
 import { AssembleError } from '../src/mirror/assemble.js';
 import type { Component } from '../src/mirror/component.js';
+import type { Budget } from './budget.js';
 import type { Chance } from './chance.js';
 import type { Client } from './client.js';
 import type { Cluster } from './cluster.js';
+import type { Standing } from './coverage.js';
 import { Daemon, type MirrorSettings } from './daemon.js';
 import type { Host } from './host.js';
-import type { Restart } from './plan.js';
+import type { MemberCommand, Restart } from './plan.js';
 import type { Registers } from './registers.js';
+import { Roster } from './roster.js';
 
 export interface OperatorOptions {
   readonly cluster: Cluster;
@@ -14,6 +17,7 @@ export interface OperatorOptions {
   readonly chance: Chance;
   readonly client: Client;
   readonly registers: Registers;
+  readonly budget: Budget;
 }
 
 const RETRY_MS = 1000;
@@ -25,18 +29,28 @@ const RETRY_MS = 1000;
 export class Operator {
   #daemon: Daemon | null = null;
   #isUp = false;
-  /** Slots of the components that are in step, or were when the mirror ended. */
+  readonly roster: Roster;
+  // Components are given by the index of their host.
+  /** Those that are in step, or were when the mirror ended. */
   readonly #inStep = new Set<number>();
-  /** By slot: since when it is attached, in the order of the world. */
+  /** Those that are copied to, or were when the mirror ended. */
+  readonly #mixed = new Set<number>();
+  /** Since when they are attached, in the order of the world. */
   readonly #attachedAt = new Map<number, number>();
+  /** Commands about them are under way. */
+  readonly #commands = new Set<number>();
   /** A start was cut off: who was the source then is not known. */
   #needsAll = false;
+  /** When the mirror ended every loss was on stable storage. */
+  #wasSettled = true;
   #restart: Restart | null = null;
   #wantedSinceMs = 0;
   #startCount = 0;
 
   constructor(private readonly options: OperatorOptions) {
-    for (const [slot] of options.cluster.hosts.entries()) this.#inStep.add(slot);
+    const { hosts } = options.cluster;
+    this.roster = new Roster(hosts);
+    for (const index of hosts.keys()) this.#inStep.add(index);
   }
 
   /** The mirror that runs, with its client; null if none does. */
@@ -46,6 +60,12 @@ export class Operator {
 
   get inStep(): readonly number[] {
     return [...this.#inStep].sort((one, other) => one - other);
+  }
+
+  /** What is to be found on the disks. */
+  get standing(): Standing {
+    const isSettled = this.#daemon === null ? this.#wasSettled : this.#daemon.mirror?.mustWait === false;
+    return { members: this.roster.certain, inStep: this.inStep, mixed: [...this.#mixed], isSettled };
   }
 
   /** Whether the mirror's end now would be one in the middle of a start. */
@@ -72,6 +92,7 @@ export class Operator {
     const daemon = this.#daemon;
     if (daemon === null) return;
     daemon.process.kill();
+    this.options.budget.crashed();
     this.#ended(restart);
   }
 
@@ -97,6 +118,7 @@ export class Operator {
         world.say(() => `operator: the stop failed: ${(error as Error).message}`);
         registers.flushFailed(world.nextOrder());
         daemon.process.kill();
+        this.options.budget.crashed();
       }
       this.#ended(restart);
     };
@@ -116,12 +138,52 @@ export class Operator {
     return 120_000 + 4 * this.options.settings.timeoutMs;
   }
 
+  /** Does what is asked for if the mirror does; what it was cut off from is not known until the next start. */
+  command(what: MemberCommand, index: number): void {
+    const { roster } = this;
+    const daemon = this.#daemon;
+    const { world } = this.options.cluster;
+    if (daemon === null || !this.#isUp || daemon.isStopping) return;
+    this.#commands.add(index);
+    const touched = what === 'forget' ? [...this.options.cluster.hosts.keys()] : [index];
+    const mayLeave = what === 'remove' || what === 'forget';
+    if (mayLeave || what === 'insert')
+      for (const one of touched) {
+        roster.begins(one);
+        this.options.budget.wantsAll(one);
+      }
+    const settle = (outcome: string): void => {
+      this.#commands.delete(index);
+      if (this.#daemon !== daemon || !daemon.process.isAlive) return;
+      world.say(() => `operator: ${what} ${index}: ${outcome}`);
+      const components = daemon.hostsIn();
+      for (const one of touched) if (components.includes(one)) roster.joined(one);
+    };
+    daemon.command(what, index).then(
+      () => settle('done'),
+      (error: unknown) => settle((error as Error).message),
+    );
+  }
+
+  /** Whoever is no component, or out of use, comes back. */
+  restoreAll(): void {
+    const daemon = this.daemon;
+    if (daemon === null || daemon.mirror === null || daemon.isStopping) return;
+    for (const component of daemon.mirror.components)
+      if (component.isInactive) this.command('activate', daemon.hostOf(component));
+    const components = daemon.hostsIn();
+    for (const index of this.options.cluster.hosts.keys())
+      if (!components.includes(index) && !this.#commands.has(index)) this.command('insert', index);
+  }
+
   #ended(restart: Restart): void {
     const { cluster, client } = this.options;
     if (!this.#isUp) this.#needsAll = true;
+    this.#wasSettled = this.#isUp && this.#daemon?.mirror?.mustWait === false;
     cluster.world.say(() => `operator: the mirror has ended, in step: ${this.inStep.join(', ')}`);
     this.#daemon = null;
     this.#isUp = false;
+    this.#commands.clear();
     client.forget();
     this.want(restart);
   }
@@ -139,12 +201,14 @@ export class Operator {
       return;
     }
     const isImpatient = world.nowMs - this.#wantedSinceMs >= restart.patienceMs;
-    const isDegraded = isImpatient && !this.#needsAll && this.#inStep.has(cluster.hosts.indexOf(host));
+    const { named } = this.roster;
+    const own = cluster.hosts.indexOf(host);
+    const isDegraded = isImpatient && !this.#needsAll && this.#inStep.has(own) && named.includes(own);
     // Nobody starts without the others from a disk that fails; the start would go on with what is left.
     if (isDegraded) host.drive.conduct.heal();
     this.#startCount += 1;
     const daemon = new Daemon({
-      ...{ cluster, host, settings },
+      ...{ cluster, host, settings, named: named.map((index) => cluster.host(index)) },
       chance: chance.fork(`start ${this.#startCount}`),
       changed: (what, component, why) => this.#changed(what, component, why),
     });
@@ -168,19 +232,24 @@ export class Operator {
   #started(daemon: Daemon, startedAt: number): void {
     const { cluster, registers } = this.options;
     const { world } = cluster;
-    const absent = daemon.slotsIn('DISCONNECTED');
+    const absent = daemon.hostsIn('DISCONNECTED');
     const isLossy = this.inStep.some(
-      (slot) =>
-        !absent.includes(slot) && cluster.host(slot).lostPowerAt > (this.#attachedAt.get(slot) ?? Infinity),
+      (index) =>
+        !absent.includes(index) &&
+        cluster.host(index).lostPowerAt > (this.#attachedAt.get(index) ?? Infinity),
     );
     // Whoever of them is the source now, it may have lost what was not flushed.
     if (isLossy) registers.powerLost(world.nextOrder());
     this.#isUp = true;
     this.#needsAll = false;
     this.#inStep.clear();
-    for (const slot of daemon.slotsIn('ACTIVE')) {
-      this.#inStep.add(slot);
-      this.#attachedAt.set(slot, startedAt);
+    this.#mixed.clear();
+    for (const index of daemon.hostsIn('SYNCHRONIZING')) this.#mixed.add(index);
+    this.roster.started(daemon.hostsIn());
+    for (const index of daemon.hostsIn('ACTIVE')) {
+      this.#inStep.add(index);
+      this.options.budget.inStep(index);
+      this.#attachedAt.set(index, startedAt);
     }
     world.say(
       () => `operator: the mirror runs, in step: ${this.inStep.join(', ')}${isLossy ? ' (lossy)' : ''}`,
@@ -191,13 +260,16 @@ export class Operator {
     const { world } = this.options.cluster;
     world.say(() => `operator: it does not start: ${error.message}`);
     daemon.process.kill();
+    this.options.budget.crashed();
     this.#daemon = null;
     if (!(error instanceof AssembleError)) {
       this.#needsAll = true;
       return;
     }
-    // Without the source there is no start; that is what this error says.
-    if (error.code === 'ASSEMBLE_SPLIT_BRAIN')
+    const [name = ''] = error.message.split(' ');
+    if (error.code === 'ASSEMBLE_FOREIGN' && this.roster.deny(name)) return;
+    // Without the source there is no start; that is what the others say.
+    if (error.code === 'ASSEMBLE_SPLIT_BRAIN' || error.code === 'ASSEMBLE_FOREIGN')
       world.fail(`a start is refused without need: ${error.message}`);
   }
 
@@ -208,23 +280,40 @@ export class Operator {
   powerLost(): void {
     const { cluster, registers } = this.options;
     if (!this.#isUp) return;
-    const isLost = (slot: number): boolean =>
-      cluster.host(slot).lostPowerAt > (this.#attachedAt.get(slot) ?? Infinity);
+    const isLost = (index: number): boolean =>
+      cluster.host(index).lostPowerAt > (this.#attachedAt.get(index) ?? Infinity);
     if (!this.inStep.every(isLost)) return;
-    for (const slot of this.#inStep) this.#attachedAt.set(slot, cluster.world.nextOrder());
+    for (const index of this.#inStep) this.#attachedAt.set(index, cluster.world.nextOrder());
     registers.powerLost(cluster.world.nextOrder());
   }
 
   #changed(what: string, component: Component, why: string | null): void {
-    const { world } = this.options.cluster;
-    const { slot } = component.identity;
+    const { cluster, budget } = this.options;
+    const { world, hosts } = cluster;
+    const index = hosts.findIndex(({ name }) => name === component.name);
     world.say(() => `mirror: ${component.name} ${what}${why === null ? '' : `: ${why}`}`);
-    if (what === 'stale') this.#attachedAt.set(slot, world.nextOrder());
-    if (what === 'rebuilt') this.#inStep.add(slot);
+    if (what === 'stale') this.#attachedAt.set(index, world.nextOrder());
+    if (what === 'rebuilding') {
+      this.#mixed.add(index);
+      const excess = budget.excess(index, component);
+      if (excess !== null) world.fail(excess);
+    }
+    if (what === 'disconnected') {
+      budget.lost(index);
+      // It may have become whole, and have said so, before the others heard of it.
+      this.#mixed.delete(index);
+    }
+    if (what === 'rebuilt') {
+      this.#inStep.add(index);
+      budget.inStep(index);
+      this.#mixed.delete(index);
+    }
     if (what === 'disconnected' && this.#isUp) {
-      this.#inStep.delete(slot);
+      this.#inStep.delete(index);
       this.powerLost();
     }
+    if (what === 'inserted') this.roster.joined(index);
+    if (what === 'removed' || what === 'forgotten') this.roster.left(index);
     if (what === 'split brain' || what === 'newer' || what === 'foreign')
       world.fail(`${component.name} is refused without need: ${what}`);
   }

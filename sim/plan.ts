@@ -16,6 +16,8 @@ export interface Restart {
   readonly patienceMs: number;
 }
 
+export type MemberCommand = 'insert' | 'remove' | 'forget' | 'activate' | 'deactivate';
+
 /** One thing that happens. Hosts are given by index; one that makes no sense at the moment is left out. */
 export type Step =
   | { readonly kind: 'io'; readonly op: ClientOp; readonly firstSector: number; readonly sectorCount: number }
@@ -48,6 +50,9 @@ export type Step =
     }
   | { readonly kind: 'bad'; readonly host: number; readonly sector: number }
   | { readonly kind: 'rebuild'; readonly host: number }
+  /** An operator's command about who is a component. */
+  | { readonly kind: 'members'; readonly what: MemberCommand; readonly host: number }
+  | { readonly kind: 'verify'; readonly isRepairing: boolean }
   /** Looks what a loss of power at this moment would leave. */
   | { readonly kind: 'look' };
 
@@ -75,7 +80,10 @@ export interface Plan {
 
 const MIB = 1_048_576;
 const BALANCES: readonly BalanceAlgorithm[] = ['prefer', 'round-robin', 'load', 'split', 'prefer-local'];
-type FaultKind = Exclude<Step['kind'], 'io' | 'look'>;
+const MEMBER_COMMANDS: readonly MemberCommand[] = [
+  ...(['insert', 'insert', 'remove', 'forget', 'activate', 'activate', 'deactivate'] as const),
+];
+type FaultKind = Exclude<Step['kind'], 'io' | 'look' | 'members' | 'verify'>;
 const FAULTS: readonly FaultKind[] = [
   ...(['kill', 'stop', 'power', 'power', 'blackout', 'server', 'cut', 'cut', 'stall'] as const),
   ...(['hang', 'slow', 'fail', 'bad', 'rebuild'] as const),
@@ -91,13 +99,14 @@ export function planOf(seed: number, wire: WireKind = 'queue'): Plan {
     timeoutMs: chance.pick([1500, 3000, 10_000]),
     idleMs: chance.pick([300, 1000, 5000]),
     extentsMax: chance.between(2, 4),
-    resyncBytesPerSecond: chance.happens(0.3) ? 4 * MIB : 0,
+    resyncBytesPerSecond: chance.happens(0.3) ? chance.pick([4 * MIB, MIB / 2]) : 0,
   };
   const diskSizeBytes = dataMiB * MIB + 160 * 1024;
   const mediaSectors = (dataMiB * MIB) / SECTOR_BYTES;
   const steps = [
     ...clientSteps(chance.fork('client'), mediaSectors),
     ...faultSteps(chance.fork('faults'), componentCount, mediaSectors),
+    ...operatorSteps(chance.fork('operator'), componentCount),
   ];
   steps.sort((one, other) => one.atMs - other.atMs);
   const oneWay = chance.fork('one way');
@@ -162,6 +171,21 @@ function faultSteps(chance: Chance, hostCount: number, mediaSectors: number): Pl
     steps.push({ atMs, step: { kind: 'look' } });
     if (kinds.length > 0)
       steps.push({ atMs, step: faultOf(chance, chance.pick(kinds), hostCount, mediaSectors) });
+  }
+  return steps;
+}
+
+/** In some lives an operator is at work. Whatever makes no sense at the moment is refused. */
+function operatorSteps(chance: Chance, hostCount: number): PlannedStep[] {
+  const steps: PlannedStep[] = [];
+  if (!chance.happens(0.35)) return steps;
+  const meanGapMs = chance.pick([1500, 4000, 10_000]);
+  for (let atMs = chance.delayMs(meanGapMs); atMs < RUN_MS; atMs += chance.delayMs(meanGapMs)) {
+    const host = chance.below(hostCount);
+    const step: Step = chance.happens(0.2)
+      ? { kind: 'verify', isRepairing: chance.happens(0.5) }
+      : { kind: 'members', what: chance.pick(MEMBER_COMMANDS), host };
+    steps.push({ atMs, step });
   }
   return steps;
 }

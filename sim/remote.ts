@@ -7,6 +7,7 @@ import {
 } from '../src/device/block-device.js';
 import { assertStartable } from '../src/device/check-io.js';
 import type { OpenedProvider } from '../src/mirror/assemble.js';
+import { regionCount } from '../src/protocol/geometry.js';
 import type { DiskHandle } from './disk-handle.js';
 import type { Host } from './host.js';
 import type { Link, Wire } from './link.js';
@@ -121,9 +122,7 @@ class RemoteHandle implements BlockDevice {
         ? Buffer.from(buffer.subarray(bufferAt, bufferAt + lengthBytes))
         : null;
     this.#wire.send('out', () => {
-      // Four bytes for each region at most in a checksum, and as many as are asked for in a read.
-      const answer =
-        payload ?? (buffer === null ? null : Buffer.alloc(Math.min(lengthBytes, buffer.length - bufferAt)));
+      const answer = payload ?? (buffer === null ? null : Buffer.alloc(answerBytes(io)));
       this.#handle.start({
         ...{ op, offsetBytes, lengthBytes, buffer: answer, bufferAt: 0 },
         done: (error) => this.#wire.send('back', () => this.#answered(sent, answer, error)),
@@ -169,3 +168,7 @@ class RemoteHandle implements BlockDevice {
     if (this.#inFlight.size === 0) for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 }
+
+/** Four bytes for each region in a checksum, and as many as are asked for in a read. */
+const answerBytes = ({ op, lengthBytes }: BlockIo): number =>
+  op === 'checksum' ? 4 * regionCount(lengthBytes) : lengthBytes;

@@ -1,12 +1,14 @@
+import { Budget } from './budget.js';
 import { Chance } from './chance.js';
 import { Client } from './client.js';
 import { Cluster } from './cluster.js';
 import { coverageProblem, type Image } from './coverage.js';
-import { differingChunks } from './disk.js';
+import { AT_HOME, Ending } from './ending.js';
 import { serveSessions } from './links/sessions.js';
 import { Operator } from './operator.js';
 import type { Plan, Restart, Step } from './plan.js';
 import { Registers } from './registers.js';
+import { watchSeed } from './watchdog.js';
 import { World } from './world.js';
 
 export interface RunResult {
@@ -37,11 +39,13 @@ export async function simulate(
   const world = new World(trace);
   // What is thrown in a promise or a callback of a device ends a real process, too.
   const guard = guardProcess((error) => world.fail(error));
+  const watch = watchSeed(plan.seed);
   try {
     const simulation = await Simulation.make(plan, world);
     await simulation.run();
     return simulation.result();
   } finally {
+    watch.release();
     guard.release();
   }
 }
@@ -65,12 +69,12 @@ function guardProcess(caught: (error: Error) => void): { release(): void } {
   };
 }
 
-const AT_HOME: Restart = { host: 0, afterMs: 0, patienceMs: Infinity };
-/** When everything works again the mirror must be whole within this time. */
-const RECOVERY_MS = 400_000;
+/** Of the flushes, so many are looked at. */
+const LOOK_AT_FLUSH_PART = 0.03;
 
 class Simulation {
   readonly #registers = new Registers();
+  readonly #budget: Budget;
   readonly #client: Client;
   readonly #operator: Operator;
   readonly #chance: Chance;
@@ -84,21 +88,12 @@ class Simulation {
   ) {
     this.#chance = chance.fork('looks');
     const registers = this.#registers;
-    this.#client = new Client({ world, registers, hangMs: () => 120_000 });
+    const budget = (this.#budget = new Budget(cluster.hosts.length));
+    this.#client = new Client({ world, registers, budget, hangMs: () => 120_000 });
     this.#operator = new Operator({
-      ...{ cluster, registers, settings: plan.settings, client: this.#client },
+      ...{ cluster, registers, budget, settings: plan.settings, client: this.#client },
       chance: chance.fork('operator'),
     });
-  }
-
-  /** A failed flush of the only good copy is beyond a mirror (docs/simulator.md, "What it leaves out"). */
-  #spareOnlyCopies(): void {
-    for (const [slot, { drive }] of this.cluster.hosts.entries()) {
-      drive.conduct.keepsOnFailure = () => {
-        const { inStep, daemon } = this.#operator;
-        return daemon === null || (inStep.includes(slot) && inStep.length === 1);
-      };
-    }
   }
 
   static async make(plan: Plan, world: World): Promise<Simulation> {
@@ -116,14 +111,19 @@ class Simulation {
 
   async run(): Promise<void> {
     const { world, plan } = this;
-    this.#spareOnlyCopies();
+    for (const { drive } of this.cluster.hosts)
+      drive.conduct.beforeFlush = () => {
+        if (this.#chance.happens(LOOK_AT_FLUSH_PART)) this.#look();
+      };
     this.#operator.want(AT_HOME);
     for (const { atMs, step } of plan.steps) world.after(atMs, () => this.#perform(step));
     const lastMs = plan.steps.at(-1)?.atMs ?? 0;
     await world.run(() => false, lastMs + 10);
     if (world.failure !== null) return;
-    await this.#recover();
-    await this.#verify();
+    await new Ending({
+      ...{ world, cluster: this.cluster, operator: this.#operator, client: this.#client },
+      ...{ registers: this.#registers, timeoutMs: plan.settings.timeoutMs },
+    }).run();
   }
 
   #perform(step: Step): void {
@@ -155,6 +155,12 @@ class Simulation {
         break;
       case 'rebuild':
         this.#rebuild(step.host);
+        break;
+      case 'members':
+        this.#operator.command(step.what, step.host % cluster.hosts.length);
+        break;
+      case 'verify':
+        this.#verify(step.isRepairing);
         break;
       case 'look':
         this.#look();
@@ -203,17 +209,38 @@ class Simulation {
     const { isStarting } = this.#operator;
     if (this.#operator.runsOn(host)) this.#operator.kill(restart);
     host.powerOff();
+    this.#budget.wantsAll(index % cluster.hosts.length);
     this.#operator.powerLost();
     world.after(offMs, () => host.powerOn());
     if (!isStarting) this.#look();
   }
 
-  #rebuild(slot: number): void {
+  #rebuild(index: number): void {
     const { daemon } = this.#operator;
     if (daemon === null || daemon.isStopping) return;
+    this.#budget.wantsAll(index);
     daemon
-      .rebuild(slot)
+      .rebuild(index)
       .catch((error: unknown) => this.world.say(() => `rebuild: ${(error as Error).message}`));
+  }
+
+  /** Components in step do not differ, whatever happens to them meanwhile. */
+  #verify(isRepairing: boolean): void {
+    const { world } = this;
+    const mirror = this.#operator.daemon?.mirror ?? null;
+    if (mirror === null || this.#operator.daemon?.isStopping !== false) return;
+    if (mirror.active.length < 2 || mirror.verification?.state === 'running') return;
+    const verify = mirror.startVerify({ isRepairing, previous: null });
+    const look = (): void => {
+      if (this.#operator.daemon?.mirror !== mirror) return;
+      const different = verify.findings.find(({ differentBytes }) => differentBytes > 0);
+      if (different !== undefined)
+        world.fail(
+          `a verify found that ${different.component.name} differs at ${different.firstOffsetsBytes.join(', ')}`,
+        );
+      if (verify.state === 'running') world.after(500, look);
+    };
+    look();
   }
 
   /** What would be found after a loss of power everywhere, and what is there if only some were lost. */
@@ -227,7 +254,7 @@ class Simulation {
         chunks: chunks(index),
         sizeBytes: disk.sizeBytes,
       }));
-    const { inStep } = this.#operator;
+    const { standing } = this.#operator;
     const now = image((index) => cluster.host(index).drive.disk.chunks);
     const crashed = image((index) => cluster.host(index).drive.disk.crashImage(this.#chance));
     const check = async (): Promise<void> => {
@@ -235,117 +262,10 @@ class Simulation {
         ['now', now],
         ['after a loss of power everywhere', crashed],
       ] as const) {
-        const problem = await coverageProblem(images, inStep, cluster.mediaSizeBytes);
+        const problem = await coverageProblem(images, standing, cluster.mediaSizeBytes);
         if (problem !== null) world.fail(`${when}, ${problem}`);
       }
     };
     check().catch((error: unknown) => world.fail(error as Error));
   }
-
-  /** Everything works again; the mirror must become whole by itself, or after one more start. */
-  async #recover(): Promise<void> {
-    const { world, cluster, plan } = this;
-    world.say(() => '*** everything works again');
-    cluster.heal();
-    // What is still planned to be healed later does no harm.
-    for (const { drive } of cluster.hosts) drive.disk.bad.clear();
-    // A connection that was cut is noticed only when it is used for as long as a time-out.
-    const quietMs = plan.settings.timeoutMs + 2000;
-    let wholeSinceMs = Infinity;
-    const isWhole = (): boolean => {
-      const { daemon } = this.#operator;
-      const count = daemon === null || daemon.isStopping ? 0 : daemon.slotsIn('ACTIVE').length;
-      if (count < plan.componentCount) wholeSinceMs = Infinity;
-      else wholeSinceMs = Math.min(wholeSinceMs, world.nowMs);
-      return world.nowMs - wholeSinceMs > quietMs;
-    };
-    const untilMs = world.nowMs + RECOVERY_MS;
-    const use = (): void => {
-      const { daemon } = this.#operator;
-      if (world.nowMs >= untilMs) return;
-      world.after(500, use);
-      if (daemon?.mirror && !daemon.isStopping)
-        this.#client.start(daemon.mirror, 'flush', { firstSector: 0, sectorCount: 0 });
-    };
-    use();
-    await world.run(isWhole, untilMs - RECOVERY_MS / 2);
-    if (!isWhole() && world.failure === null) {
-      world.say(() => '*** it does not become whole by itself');
-      this.#operator.stop(AT_HOME);
-      await world.run(isWhole, untilMs);
-    }
-    if (!isWhole()) world.fail('the mirror does not become whole again');
-    await world.run(() => this.#client.inFlight === 0, world.nowMs + 10_000);
-  }
-
-  async #verify(): Promise<void> {
-    const { world, cluster } = this;
-    await this.#readEverything();
-    await this.#stopAndCompare();
-    // After a clean end nothing may depend on the caches.
-    for (const host of cluster.hosts) {
-      host.powerOff();
-      host.powerOn();
-    }
-    this.#compare('after a loss of power behind a clean end');
-    this.#operator.want(AT_HOME);
-    await world.run(() => this.#operator.daemon !== null, world.nowMs + 60_000);
-    if (world.failure !== null) return;
-    const active = this.#operator.daemon?.slotsIn('ACTIVE').length ?? 0;
-    if (active !== cluster.hosts.length)
-      world.fail(`after a clean end only ${active} components are in step`);
-    await this.#readEverything();
-    await this.#stopAndCompare();
-  }
-
-  async #readEverything(): Promise<void> {
-    const { world } = this;
-    const mirror = this.#operator.daemon?.mirror ?? null;
-    if (world.failure !== null || mirror === null) return;
-    for (const range of rangesOf(this.#registers.writtenSectors())) {
-      let isDone = false;
-      // Whoever is asked first and whoever is asked next must say the same.
-      this.#client.start(mirror, 'read', range);
-      this.#client.start(mirror, 'read', range, () => (isDone = true));
-      await world.run(() => isDone && this.#client.inFlight === 0, world.nowMs + 60_000);
-    }
-  }
-
-  async #stopAndCompare(): Promise<void> {
-    const { world } = this;
-    if (world.failure !== null) return;
-    this.#operator.stop({ ...AT_HOME, afterMs: Infinity });
-    await world.run(() => this.#operator.daemon === null, world.nowMs + 60_000);
-    if (this.#operator.daemon !== null) world.fail('the mirror does not stop although all is well');
-    this.#compare('after a clean end');
-  }
-
-  #compare(when: string): void {
-    const { hosts, mediaSizeBytes } = this.cluster;
-    const [first, ...others] = hosts;
-    for (const other of others) {
-      const differing = differingChunks(
-        first?.drive.disk.chunks ?? new Map(),
-        other.drive.disk.chunks,
-        mediaSizeBytes,
-      );
-      if (differing.length > 0)
-        this.world.fail(
-          `${when} ${first?.name ?? ''} and ${other.name} differ in region ${differing.join(', ')}`,
-        );
-    }
-  }
-}
-
-const READ_SECTORS_MAX = 256;
-
-function rangesOf(sectors: readonly number[]): { firstSector: number; sectorCount: number }[] {
-  const ranges: { firstSector: number; sectorCount: number }[] = [];
-  for (const sector of sectors) {
-    const last = ranges.at(-1);
-    const isNext = last !== undefined && sector === last.firstSector + last.sectorCount;
-    if (isNext && last.sectorCount < READ_SECTORS_MAX) last.sectorCount += 1;
-    else ranges.push({ firstSector: sector, sectorCount: 1 });
-  }
-  return ranges;
 }

@@ -1,4 +1,5 @@
 import type { Timer } from '../src/device/clock.js';
+import { turnBegins } from './watchdog.js';
 
 interface Event {
   readonly atMs: number;
@@ -15,6 +16,9 @@ const isBefore = (one: Event, other: Event): boolean =>
 export class BrokenPromise extends Error {
   override readonly name = 'BrokenPromise';
 }
+
+/** Ten times as many as the longest life has; one that needs more does not end. */
+const EVENTS_MAX = 1_000_000;
 
 /** Lets every promise that can go on go on, until all of them wait for an event of ours. */
 const everyPromise = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -74,6 +78,8 @@ export class World {
       if (next.run === null) continue;
       this.#nowMs = next.atMs;
       this.eventCount += 1;
+      turnBegins();
+      if (this.eventCount > EVENTS_MAX) this.fail(`it did not end after ${EVENTS_MAX} events`);
       try {
         next.run();
       } catch (error) {

@@ -223,7 +223,8 @@ export class Component {
     this.missing.union(this.unflushed);
     this.unflushed = new RegionBitmap(this.mediaSizeBytes);
     for (const { op, offsetBytes, lengthBytes } of this.#errands) {
-      if (op !== 'read' && lengthBytes > 0) this.missing.mark({ offsetBytes, lengthBytes });
+      if (op !== 'read' && op !== 'checksum' && lengthBytes > 0)
+        this.missing.mark({ offsetBytes, lengthBytes });
     }
     media.abandon();
     const errands = [...this.#errands];

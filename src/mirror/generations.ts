@@ -88,7 +88,7 @@ export class Generations {
       if (lostAt[slot] !== NO_UUID && !isClaiming) continue;
       const confirmed = this.confirmedOf(slot);
       // Who was about to be in step may have become so, or may still be what it was.
-      if (!isClaiming) lostAt[slot] = confirmed;
+      if (lostAt[slot] === NO_UUID) lostAt[slot] = confirmed;
       const mayDiffer = component.missing.countMarked > 0;
       isDue ||= isClaiming || mayDiffer || confirmed !== this.#state.current;
       this.#mustBegin = true;

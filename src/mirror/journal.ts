@@ -184,6 +184,8 @@ export class Journal {
     return this.#turns.run(async () => {
       const { slot } = component.identity;
       const { store } = component;
+      // If nobody can be told that it is in step, it must not say so: later it could pass for one that went its own way.
+      await this.#everywhere((other) => other.flush());
       // If it is lost from here on it counts as lost anew, or it could later pass for one that misses nothing.
       this.#generations.claim(slot);
       const inStep = { ...this.state, lostAt: this.state.lostAt.with(slot, NO_UUID) };

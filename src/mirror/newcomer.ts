@@ -5,7 +5,7 @@ import { ProtocolError } from '../protocol/errors.js';
 import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
 import { NO_DISK_FLAGS } from '../protocol/gmirror-flags.js';
 import { decodeLabel, labelOffsetBytes, type GmirrorLabel } from '../protocol/gmirror-label.js';
-import type { SlotRecord, Uuid } from '../protocol/superblock.js';
+import { NO_UUID, type SlotRecord, type Uuid } from '../protocol/superblock.js';
 import { AreaStore, type NewSuperblock } from './area-store.js';
 import { eraseLabelSector, readLabelSector, writeLabelSector } from './component-store.js';
 import { labelIdOf, newAreaId } from './ids.js';
@@ -98,7 +98,10 @@ export async function writeNewcomer(
     history: [],
     slot: newcomer.slot,
     modifiedNs: 0n,
-    slots: journal.slots.with(newcomer.slot, slotOfNewcomer(newcomer)),
+    // Until it is a component it has nothing to say of the others, least of all that they miss something.
+    slots: journal.slots
+      .map((record) => ({ ...record, lostAt: NO_UUID }))
+      .with(newcomer.slot, slotOfNewcomer(newcomer)),
   };
   if (newArea !== undefined) await newArea.make(superblock);
   else if (area !== null) await AreaStore.create(area, 0, superblock);
