@@ -39,7 +39,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
  */
 export async function createProgram(wanted = ''): Promise<Command> {
   const program = new Command('ggmirror')
-    .description("block devices over FreeBSD's ggate protocol: serve them, copy them, measure them")
+    .description(
+      "block devices over FreeBSD's ggate protocol: serve them, mirror them, copy them, measure them",
+    )
     // No short form, and only before the command: bench has a -V of its own.
     .version(readVersion(), '--version')
     .enablePositionalOptions()
