@@ -34,6 +34,7 @@ export class HalfSocket {
   readonly #tcp: Socket;
   readonly #stream: Socket;
   #isOver = false;
+  #isEnding = false;
   #error: Error | null = null;
 
   constructor(target: HalfTarget, receiveBufferBytes: number) {
@@ -89,6 +90,7 @@ export class HalfSocket {
   /** Says that nothing more will come; resolves when the peer has closed, too. */
   end(): Promise<void> {
     this.sink = deafSink;
+    this.#isEnding = true;
     if (this.#stream.closed) return Promise.resolve();
     return new Promise((resolve) => {
       this.#stream.once('close', () => resolve());
@@ -125,7 +127,10 @@ export class HalfSocket {
 
   #listen(): void {
     this.#stream.on('error', (error: Error) => (this.#error = error));
-    this.#stream.on('end', () => this.#over());
+    this.#stream.on('end', () => {
+      this.#over();
+      if (!this.#isEnding) this.reset();
+    });
     this.#stream.on('close', () => this.#over());
   }
 
@@ -140,6 +145,9 @@ function tcpOptions(target: HalfTarget) {
   return {
     host: target.host,
     port: target.port,
+    // Else the peer's end is answered with one of ours by itself, and a socket that has said so can't be reset: Node fails
+    // to, and leaves it open for as long as the process lives, with what it has not sent. A TLS socket takes it over.
+    allowHalfOpen: true,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
