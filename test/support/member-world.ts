@@ -28,8 +28,9 @@ class PoweredDevice extends VolatileDevice {
   constructor(
     private readonly power: Power,
     medium: Buffer,
+    canFlush: boolean,
   ) {
-    super({ medium });
+    super({ medium, can: { flush: canFlush } });
   }
 
   override start(io: BlockIo): void {
@@ -61,6 +62,7 @@ export class MemberWorld {
   readonly gone = new Set<string>();
   /** What goes wrong with the requests of a disk, where there is something. */
   readonly plans = new Map<string, (io: BlockIo) => Fault | null>();
+  readonly #unflushable = new Set<string>();
   #starts = 0;
 
   constructor(names: string, sizes: Readonly<Record<string, number>> = {}) {
@@ -71,7 +73,15 @@ export class MemberWorld {
   /** Puts the disks in as they are on their media. */
   #plugIn(): void {
     this.#power.requestsLeft = Infinity;
-    for (const [name, medium] of this.#media) this.#devices.set(name, new PoweredDevice(this.#power, medium));
+    for (const [name, medium] of this.#media) {
+      this.#devices.set(name, new PoweredDevice(this.#power, medium, !this.#unflushable.has(name)));
+    }
+  }
+
+  /** From now on this disk knows no flush, as one behind a ggated before FreeBSD 14. Nothing runs. */
+  denyFlush(name: string): void {
+    this.#unflushable.add(name);
+    this.#plugIn();
   }
 
   copy(): MemberWorld {
@@ -186,7 +196,7 @@ export class MemberWorld {
 
   /** As it is on the medium; throws if there is none. */
   labelOnMedium(name: string): GmirrorLabel {
-    return decodeLabel(this.data(name, DISK_BYTES).subarray(-512));
+    return decodeLabel(this.data(name, Infinity).subarray(-512));
   }
 
   async label(name: string): Promise<GmirrorLabel | null> {
