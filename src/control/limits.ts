@@ -23,6 +23,9 @@ export const STOP_MS = 60_000;
 export const RECONNECT_FIRST_MS = 1_000;
 export const RECONNECT_MAX_MS = 30_000;
 
+/** How often a mirror that waits for components looks whether they are there. */
+export const START_POLL_MS = 2_000;
+
 /** Without writes for this long labels are made clean, as the kernel's mirror does. */
 export const IDLE_CLEAN_MS = 5_000;
 

@@ -46,6 +46,10 @@ export interface MirrorServiceOptions {
   readonly resyncBytesPerSecond: number;
   readonly afterSplitBrain: SplitBrainPolicy;
   readonly controlPath: string;
+  /** Whether a start that failed so is tried again: then nobody is told of it. Left out: none is. */
+  readonly isTriedAgain?: (error: unknown) => boolean;
+  /** Called just before the control socket is made: whoever has answered on it so far stops that. */
+  readonly handOver?: () => Promise<void>;
   /** Served to root only. */
   readonly nbdPath: string;
   readonly nbdTcp: { readonly host: string; readonly port: number; readonly tls?: TlsOptions } | null;
@@ -113,6 +117,7 @@ export class MirrorService implements RunningMirror {
       await service.#begin();
       return service;
     } catch (error) {
+      if (options.isTriedAgain?.(error) === true) throw error;
       const isSplitBrain = error instanceof AssembleError && error.code === 'ASSEMBLE_SPLIT_BRAIN';
       await announcer.failed(isSplitBrain, messageOf(error));
       throw error;
@@ -123,6 +128,7 @@ export class MirrorService implements RunningMirror {
     const { name, log } = this.options;
     try {
       await this.#fronts.start();
+      await this.options.handOver?.();
       await this.#control.start();
     } catch (error) {
       await this.#fronts.close();

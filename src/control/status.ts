@@ -74,7 +74,10 @@ export interface ComponentStatus {
 /** A running mirror, as `ggmirror status --json` prints it. */
 export interface MirrorStatus {
   readonly name: string;
-  readonly state: 'COMPLETE' | 'DEGRADED';
+  /** STARTING: it waits for components, and all that is not known yet is 0, empty or false. */
+  readonly state: 'STARTING' | 'COMPLETE' | 'DEGRADED';
+  /** What it waits for while STARTING, a sentence; null otherwise. */
+  readonly waitsFor: string | null;
   readonly pid: number;
   readonly mediaSizeBytes: number;
   readonly sectorSizeBytes: number;
@@ -120,6 +123,7 @@ export function statusOf(mirror: Mirror, around: Surroundings): MirrorStatus {
   return {
     name: around.name,
     state: mirror.state,
+    waitsFor: null,
     pid: around.pid,
     mediaSizeBytes: mirror.mediaSizeBytes,
     sectorSizeBytes: mirror.sectorSizeBytes,

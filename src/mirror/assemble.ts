@@ -36,7 +36,10 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
       ...chosenOf(found, options),
     };
     const { decision, discarded } = await settleStart(found, input, options);
-    if (decision.outcome === 'refuse') throw new AssembleError(decision.code, explain(decision, assembly));
+    if (decision.outcome === 'refuse') {
+      const { code, isAfterCrash } = decision;
+      throw new AssembleError(code, explain(decision, assembly), undefined, isAfterCrash);
+    }
     const source = found.find(({ facts }) => facts.superblock.slot === decision.source);
     assert(source !== undefined, `${options.name}: a source that is not there`);
     const mirror = makeMirror(options, assembly, found, source, decision);

@@ -77,6 +77,8 @@ export class AssembleError extends Error {
     readonly code: AssembleErrorCode,
     message: string,
     options?: ErrorOptions,
+    /** Of ASSEMBLE_MISSING: who is missing was in step when the run before crashed, and may have gone ahead since. */
+    readonly isAfterCrash = false,
   ) {
     super(message, options);
   }

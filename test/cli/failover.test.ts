@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ComponentStatus, MirrorStatus } from '../../src/control/status.js';
+import { untilGone } from '../support/processes.js';
+import { until } from '../support/until.js';
 import { TwoHosts, type Host } from '../support/two-hosts.js';
 
 const KIB = 1024;
@@ -36,7 +39,7 @@ function expectEqualImages(mediaSizeBytes: number): void {
 }
 
 describe('a primary that dies', () => {
-  test('is replaced by the backup, and gets back what it missed when it is primary again (T1, T2)', async () => {
+  test('is replaced by the backup, and gets back what it missed when that is demoted (T1, T2)', async () => {
     const before = randomBytes(256 * KIB);
     await primary.write(0, before);
     await primary.killMirror();
@@ -46,11 +49,22 @@ describe('a primary that dies', () => {
     expect((await backup.read(0, before.length)).equals(before)).toBe(true);
     const meanwhile = randomBytes(128 * KIB);
     await backup.write(8 * MIB, meanwhile);
-    // Nobody else may have the image meanwhile.
-    expect(await primary.fail('info', backup.uri)).toContain('EBUSY');
+
+    // Nobody else may have the image meanwhile; the old primary is back too early, and waits.
+    const starting = primary.start('start', hosts.name, primary.image, backup.uri);
+    await until('a line about it', () => {
+      starting.expectRunning();
+      return starting.stderr().includes(`mirror/${hosts.name} waits: `);
+    });
+    const waiting = await primary.status();
+    expect(waiting).toMatchObject({ state: 'STARTING', clients: 0 });
+    expect(waiting.waitsFor).toContain(backup.uri);
+    expect(await primary.succeed('status')).toContain(`mirror/${hosts.name} waits: `);
+    expect(await primary.fail('rebuild', hosts.name, primary.image)).toContain('does not run yet');
 
     expect(await backup.succeed('demote', hosts.name)).toContain(`${backup.image} is served again`);
-    await hosts.startPrimary();
+    const { code, stderr } = await starting.ended;
+    expect(code, stderr).toBe(0);
     expect((await primary.read(8 * MIB, meanwhile.length)).equals(meanwhile)).toBe(true);
     const back = await primary.untilState('COMPLETE');
     const { bytesWritten } = componentOf(back, primary.image);
@@ -77,13 +91,46 @@ describe('a primary that dies', () => {
   });
 });
 
+describe('a primary that comes back while the backup has taken over', () => {
+  test('does not start when its waiting is ended, by stop or because nobody wants it any more', async () => {
+    await primary.write(0, randomBytes(64 * KIB));
+    await primary.killMirror();
+    await hosts.promoteBackup();
+    const words = ['start', hosts.name, primary.image, backup.uri];
+    expect(await primary.succeed(...words, '--background')).toContain(`mirror/${hosts.name} waits (process `);
+    const { pid } = await primary.status();
+    await primary.succeed('stop', hosts.name);
+    await untilGone([pid]);
+    const starting = primary.start(...words);
+    await until('a line about it', () => {
+      starting.expectRunning();
+      return starting.stderr().includes(' waits: ');
+    });
+    const waiting = await primary.status();
+    starting.signal('SIGINT');
+    await starting.ended;
+    await untilGone([waiting.pid]);
+    expect(readdirSync(primary.runDirectory)).not.toContain(`${hosts.name}.ctl`);
+    // Who says so starts it all the same, and becomes a second writer; what that leads to is told elsewhere.
+    await primary.succeed(...words, '--start-policy', 'degraded');
+    expect((await primary.status()).state).toBe('DEGRADED');
+  });
+});
+
 describe('a backup that is promoted while the primary lives', () => {
-  test('is refused, and nothing is changed', async () => {
+  test('is refused; and one that can not be started gives the image back', async () => {
     const refused = await backup.fail('promote', hosts.name, backup.image, primary.uri);
     expect(refused).toContain(`${backup.image} is in use by 127.0.0.1`);
     expect(refused).toContain('--force');
     await primary.write(0, randomBytes(4 * KIB));
     expect((await primary.status()).state).toBe('COMPLETE');
+
+    const unstartable = await backup.fail('promote', '--force', 'other', backup.image);
+    expect(unstartable).toContain("of mirror 'sites', not of 'other'");
+    await primary.write(0, randomBytes(64 * KIB));
+    const { mediaSizeBytes } = await primary.untilState('COMPLETE');
+    await primary.stopMirror();
+    expectEqualImages(mediaSizeBytes);
   });
 
   test('ends in split brain when both have written: it is found at first contact, and both keep their data', async () => {
@@ -106,14 +153,5 @@ describe('a backup that is promoted while the primary lives', () => {
     // Neither machine starts it again without being told whose data counts.
     const refused = await primary.fail('start', hosts.name, primary.image, backup.uri);
     expect(refused).toContain('split brain');
-  });
-
-  test('that can not be started gives the image back to the primary', async () => {
-    const refused = await backup.fail('promote', '--force', 'other', backup.image);
-    expect(refused).toContain("of mirror 'sites', not of 'other'");
-    await primary.write(0, randomBytes(64 * KIB));
-    const { mediaSizeBytes } = await primary.untilState('COMPLETE');
-    await primary.stopMirror();
-    expectEqualImages(mediaSizeBytes);
   });
 });

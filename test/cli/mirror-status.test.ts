@@ -39,6 +39,7 @@ const mirror = (
 ): MirrorStatus => ({
   name,
   state: components.every(({ state }) => state === 'ACTIVE') ? 'COMPLETE' : 'DEGRADED',
+  waitsFor: null,
   pid: 4711,
   mediaSizeBytes: 1_048_064,
   sectorSizeBytes: 512,

@@ -43,7 +43,7 @@ export function promoteCommand(): Command {
     const [settings] = wantedSettings({ name, providers, config: flags.config, given });
     if (settings === undefined) throw new UsageError(`no components of ${name} are known; name them`);
     const lines = await withSignals((interrupt) =>
-      promote({ ...settings, degraded: true }, flags.force === true, interrupt),
+      promote({ ...settings, degraded: true, startPolicy: 'degraded' }, flags.force === true, interrupt),
     );
     writeQuietly(process.stdout, `${lines.join('\n')}\n`);
   });

@@ -21,6 +21,7 @@ interface StartFlags extends WaitFlags {
   readonly config?: string;
   readonly check?: boolean;
   readonly json?: boolean;
+  readonly background?: boolean;
   readonly foreground?: boolean;
   readonly source?: string;
 }
@@ -51,6 +52,10 @@ export function startCommand(): Command {
     .option('--config <file>', `the configuration file (default: ${defaultConfigPath(process.platform)})`)
     .option('--check', 'read and check everything, say what would run, and run nothing')
     .option('--json', 'with --check: say it as JSON')
+    .option(
+      '--background',
+      'if it has to wait for components (--start-policy), come back at once all the same',
+    )
     .option('--foreground', 'stay in the foreground, with the log on standard output')
     .addHelpText('after', EXAMPLES);
   addWaitOptions(
@@ -72,7 +77,7 @@ export function startCommand(): Command {
         printResult(flags.json === true, settings, () => settings.flatMap(settingsLines));
       } else if (flags.foreground === true) await runHere(settings);
       else if (name === undefined) await startAll(settings);
-      else for (const one of settings) await runAndSay(one);
+      else for (const one of settings) await runAndSay(one, flags.background === true);
       if (flags.wait === true) for (const one of settings) await waitForAll(one, limitMs);
     },
   );
@@ -125,7 +130,7 @@ async function startAll(all: readonly MirrorSettings[]): Promise<void> {
     try {
       if (await isRunning(name, { runDir: runDirectory })) {
         writeQuietly(process.stdout, `mirror/${name} runs already\n`);
-      } else await runAndSay(settings);
+      } else await runAndSay(settings, true); // at boot, nobody could end its waiting
     } catch (error) {
       failed += 1;
       writeQuietly(process.stderr, `ggmirror: mirror/${name}: ${failureOf(error).message ?? ''}\n`);
@@ -134,7 +139,7 @@ async function startAll(all: readonly MirrorSettings[]): Promise<void> {
   if (failed > 0) throw new CommandError(`${failed} of ${all.length} mirrors were not started`);
 }
 
-async function runAndSay(settings: MirrorSettings): Promise<void> {
-  const lines = await runInBackground(settings);
+async function runAndSay(settings: MirrorSettings, isLeftWaiting: boolean): Promise<void> {
+  const lines = await runInBackground(settings, { isLeftWaiting });
   writeQuietly(process.stdout, `${lines.join('\n')}\n`);
 }

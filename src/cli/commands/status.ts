@@ -4,7 +4,7 @@ import { delayUnless, withSignals, type Interrupt } from '../interrupt.js';
 import { withAttachments } from '../mirrors/attached.js';
 import { CHECK_EXIT, checkStatuses } from '../mirrors/check-status.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
-import { attachedLines, detailLines, statusLines } from '../mirrors/status-text.js';
+import { attachedLines, detailLines, statusLines, waitingLines } from '../mirrors/status-text.js';
 import { printResult, resultText, writeQuietly } from '../output.js';
 
 interface StatusFlags extends RunDirFlags {
@@ -69,7 +69,7 @@ async function render(name: string | undefined, flags: StatusFlags): Promise<str
   const look = { isScript: flags.script === true, isGeomName: flags.geom === true };
   return resultText(flags.json === true, statuses, () => [
     ...statusLines(statuses, look),
-    ...(look.isScript ? [] : attachedLines(statuses)),
+    ...(look.isScript ? [] : [...waitingLines(statuses), ...attachedLines(statuses)]),
     ...(flags.watch === true ? detailLines(statuses) : []),
   ]);
 }

@@ -14,6 +14,10 @@ export interface DaemonSurroundings {
   readonly closeLog: () => Promise<void>;
   /** Called once, when clients can connect and the pid file is written. */
   readonly ready?: () => Promise<void> | undefined;
+  /** Called when the start waits for something, and when that changes; a line for people. */
+  readonly waits?: (why: string) => Promise<void>;
+  /** While the start waits: resolves when whoever wanted it has gone away. */
+  readonly orphaned?: () => Promise<void>;
 }
 
 /**

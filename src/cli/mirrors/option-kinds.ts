@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { messageOf } from '../../protocol/errors.js';
+import type { StartPolicy } from '../../control/start-policy.js';
 import { parseAllowRule } from '../../server/exports-file.js';
 import { parseInteger, parseSeconds, parseSize } from '../units.js';
 
@@ -71,6 +72,19 @@ export const oneOf = <Choice extends string>(choices: readonly Choice[]): Kind<C
     return found;
   },
 });
+
+const POLICIES = ['safe', 'complete', 'wait', 'degraded'] as const;
+
+/** A word, or a number of seconds. */
+export const START_POLICY: Kind<StartPolicy> = {
+  fileTypes: ['string', 'number'],
+  parse: (text) => {
+    const word = POLICIES.find((policy) => policy === text);
+    if (word !== undefined) return word;
+    if (/^[0-9]/.test(text)) return parseSeconds(text);
+    throw new InvalidArgumentError(`expected ${POLICIES.join(', ')} or a number of seconds`);
+  },
+};
 
 /** Of the split algorithm, in bytes. */
 export const SLICE: Kind<number> = {

@@ -1,13 +1,26 @@
 import { mirrorPaths } from '../../control/paths.js';
+import { systemClock } from '../../device/clock.js';
 import { startDetached } from '../daemon/detach.js';
 import { ggateUris, nbdUri } from './endpoints.js';
 import { askStatus } from './run-dir.js';
-import type { MirrorSettings } from './settings.js';
+import type { MirrorSettings, MirrorTask } from './settings.js';
+import { WaitLine } from './wait-line.js';
 
-/** Starts a mirror that goes on by itself. Resolves with lines that say where it is. Throws CommandError. */
-export async function runInBackground(settings: MirrorSettings): Promise<string[]> {
+/**
+ * Starts a mirror that goes on by itself. Resolves with lines that say where it is. If it has to wait for components, that
+ * is shown until it starts; if `isLeftWaiting`, it resolves with a line that says so. Throws CommandError.
+ */
+export async function runInBackground(
+  settings: MirrorSettings,
+  { isLeftWaiting = false }: { readonly isLeftWaiting?: boolean } = {},
+): Promise<string[]> {
   const { name, nbdPath, ggate, runDirectory } = settings;
-  const pid = await startDetached(new URL('mirror-child.js', import.meta.url), settings);
+  const task: MirrorTask = { settings, isLeftWaiting };
+  const module = new URL('mirror-child.js', import.meta.url);
+  const line = new WaitLine(`mirror/${name}`, process.stderr, systemClock);
+  const shown = isLeftWaiting ? {} : { waits: (why: string) => line.show(why) };
+  const { pid, waitsFor } = await startDetached(module, task, shown).finally(() => line.finish());
+  if (waitsFor !== null) return [`mirror/${name} waits (process ${pid}): ${waitsFor}`];
   const uri = nbdUri(name, { unixPath: nbdPath ?? mirrorPaths(runDirectory, name).nbd });
   const lines = [`mirror/${name} runs (process ${pid}), for NBD clients at ${uri}`];
   if (ggate !== null) {

@@ -6,6 +6,8 @@ import { programHook } from '../../control/hooks.js';
 import { MirrorService, type MirrorServiceOptions } from '../../control/mirror-service.js';
 import { mirrorPaths } from '../../control/paths.js';
 import { providerOpener } from '../../control/provider-openers.js';
+import { startPatiently } from '../../control/start-policy.js';
+import { WaitingMirror } from '../../control/waiting-mirror.js';
 import type { Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
 import { systemRandom } from '../../device/random.js';
@@ -36,13 +38,14 @@ export async function runMirror(settings: MirrorSettings, around: DaemonSurround
   for (const warning of settingsWarnings(settings)) around.log.warn({}, warning);
   mkdirSync(settings.runDirectory, { recursive: true, mode: 0o750 });
   const pidFile = PidFile.take(paths.pidFile, lockFileExclusive);
+  const signals = new StopSignals(around.log);
   try {
-    const service = await startService(settings, around);
+    const { service, waiting } = await startService(settings, around, signals);
     endOnBugs(around, pidFile);
-    const signals = new SignalQueue();
     pidFile.write(process.pid);
+    const stopped = signals.first;
     await around.ready?.();
-    await Promise.race([service.whenStopping, nextStop(signals, around.log)]);
+    await Promise.race([service.whenStopping, waiting.whenStopped, stopped]);
     return await closeInOrder(service, signals, around);
   } finally {
     pidFile.remove();
@@ -59,34 +62,65 @@ export function endProcess(isInOrder: boolean): never {
 
 async function startService(
   settings: MirrorSettings,
-  { log, clock }: { readonly log: DaemonLog; readonly clock: Clock },
-): Promise<MirrorService> {
-  const { name, timeoutMs, runDirectory, nbdPath, nbdTcp, ggate, hook, components, ...rest } = settings;
-  const paths = mirrorPaths(runDirectory, name);
-  const { remoteTls: tls, nbdTls } = await readSettingsFiles(settings);
+  around: DaemonSurroundings,
+  signals: StopSignals,
+): Promise<{ readonly service: MirrorService; readonly waiting: WaitingMirror }> {
+  const { name, runDirectory, components } = settings;
+  const { log, clock } = around;
+  const { control: controlPath } = mirrorPaths(runDirectory, name);
+  const names = components.map(({ provider }) => provider);
+  const waiting = new WaitingMirror({ name, pid: process.pid, components: names, controlPath, clock, log });
+  let hasWaited = false as boolean; // set in a callback
   try {
-    return await MirrorService.start({
-      ...rest,
-      name,
-      timeoutMs,
-      providers: components.map((one) => providerOpener(one, { timeoutMs, tls, clock })),
-      openerOf: (text) => providerOpener(parseComponent(text), { timeoutMs, tls, clock }),
-      controlPath: paths.control,
-      nbdPath: nbdPath ?? paths.nbd,
-      nbdTcp: endpointOf(nbdTcp, nbdTls),
-      ggate: ggate === null ? null : await ggateFrontOf(name, ggate, clock),
-      hook: hook === null ? null : programHook(hook),
-      pid: process.pid,
+    const options = await serviceOptions(settings, around);
+    const service = await startPatiently({
+      policy: settings.startPolicy ?? 'safe',
+      attempt: (degraded, isTriedAgain) =>
+        MirrorService.start({ ...options, degraded, isTriedAgain, handOver: () => waiting.close() }),
+      waits: async (why) => {
+        hasWaited = true;
+        await waiting.waits(why);
+        await around.waits?.(why);
+      },
+      ended: () =>
+        Promise.race([waiting.whenStopped, signals.first, ...(around.orphaned ? [around.orphaned()] : [])]),
       clock,
-      random: systemRandom,
-      log,
     });
+    if (service !== null) return { service, waiting };
+    throw new CommandError(`mirror/${name} was not started: it was ended while it waited`);
   } catch (error) {
+    await waiting.close();
+    if (hasWaited) log.error({ reason: messageOf(error) }, `mirror/${name} was not started`);
     if (error instanceof AssembleError || error instanceof ListenError) {
       throw new CommandError(error.message, { cause: error });
     }
     throw error;
   }
+}
+
+async function serviceOptions(
+  settings: MirrorSettings,
+  { log, clock }: DaemonSurroundings,
+): Promise<MirrorServiceOptions> {
+  const { name, timeoutMs, runDirectory, nbdPath, nbdTcp, ggate, hook, components, ...rest } = settings;
+  const paths = mirrorPaths(runDirectory, name);
+  const { remoteTls: tls, nbdTls } = await readSettingsFiles(settings);
+  return {
+    ...rest,
+    name,
+    timeoutMs,
+    providers: components.map((one) => providerOpener(one, { timeoutMs, tls, clock })),
+    openerOf: (text) => providerOpener(parseComponent(text), { timeoutMs, tls, clock }),
+    controlPath: paths.control,
+    nbdPath: nbdPath ?? paths.nbd,
+    nbdTcp: endpointOf(nbdTcp, nbdTls),
+    ggate: ggate === null ? null : await ggateFrontOf(name, ggate, clock),
+    hook: hook === null ? null : programHook(hook),
+    pid: process.pid,
+    clock,
+    random: systemRandom,
+    log,
+  };
 }
 
 /** Names in the rules are looked up, and files are read, once. */
@@ -115,21 +149,36 @@ function endpointOf(
 
 async function closeInOrder(
   service: MirrorService,
-  signals: SignalQueue,
+  signals: StopSignals,
   { log, clock }: DaemonSurroundings,
 ): Promise<boolean> {
   const closing = within(service.close(), CLOSE_MS, clock).catch((error: unknown) => {
     log.error({ reason: messageOf(error) }, 'the mirror did not end in order; its next start repairs that');
     return true;
   });
-  const isInTime = await Promise.race([closing, nextStop(signals, log).then(() => false)]);
+  const isInTime = await Promise.race([closing, signals.next().then(() => false)]);
   if (!isInTime) log.warn({}, 'stopped before everything was answered; the next start repairs that');
   return isInTime;
 }
 
-/** A mirror has nothing to read anew at SIGHUP. */
-async function nextStop(signals: SignalQueue, log: DaemonLog): Promise<void> {
-  let signal = await signals.next();
-  while (signal === 'SIGHUP') signal = await signals.next();
-  log.info({ signal }, 'stopping');
+/** The signals that end a mirror, which has nothing to read anew at a SIGHUP. */
+class StopSignals {
+  #queue: SignalQueue | null = null;
+  #first: Promise<void> | null = null;
+
+  constructor(private readonly log: DaemonLog) {}
+
+  /** From here on none of them ends the process by itself; a start that takes too long can be stopped as any program. */
+  get first(): Promise<void> {
+    this.#first ??= this.next();
+    return this.#first;
+  }
+
+  /** Only the last call hears of it. */
+  async next(): Promise<void> {
+    this.#queue ??= new SignalQueue();
+    let signal = await this.#queue.next();
+    while (signal === 'SIGHUP') signal = await this.#queue.next();
+    this.log.info({ signal }, 'stopping');
+  }
 }

@@ -1,5 +1,6 @@
 import type { ComponentSpec } from '../../control/component-spec.js';
 import type { MirrorServiceOptions } from '../../control/mirror-service.js';
+import type { StartPolicy } from '../../control/start-policy.js';
 import type { TlsFiles } from '../../server/tls-options.js';
 import type { LogLevel } from '../daemon/log.js';
 
@@ -31,6 +32,8 @@ type PlainOptions = Pick<
 
 /** Everything that a command line or the configuration file can say about a running mirror. Paths are absolute: a daemon lives in `/`. */
 export interface MirrorSettings extends PlainOptions {
+  /** Null for 'safe'; 'degraded' if `degraded` is true. */
+  readonly startPolicy: StartPolicy | null;
   readonly components: readonly ComponentSpec[];
   readonly runDirectory: string;
   /** Null for the one in the run directory. */
@@ -49,4 +52,11 @@ export interface MirrorSettings extends PlainOptions {
   /** A program; null for none. */
   readonly hook: string | null;
   readonly logLevel: LogLevel;
+}
+
+/** What the process of a mirror in the background is told. */
+export interface MirrorTask {
+  readonly settings: MirrorSettings;
+  /** If it has to wait for components it does so by itself; else whoever started it waits with it, and may end that. */
+  readonly isLeftWaiting: boolean;
 }

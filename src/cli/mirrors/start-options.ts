@@ -12,6 +12,7 @@ import {
   SECONDS,
   SIZE,
   SLICE,
+  START_POLICY,
   TEXT,
   YES_NO,
 } from './option-kinds.js';
@@ -44,6 +45,13 @@ export const START_OPTIONS = {
     says: 'start although components are missing',
     kind: YES_NO,
     fallback: false,
+  }),
+  startPolicy: option({
+    flags: '--start-policy <policy>',
+    says: 'what to do when components are missing: safe, complete, wait, degraded, or wait for some seconds',
+    kind: START_POLICY,
+    fallback: null,
+    fallbackSays: 'safe: after a crash wait for who may have taken over, else refuse',
   }),
   balance: option({
     flags: '-b, --balance <algorithm>',

@@ -1,4 +1,5 @@
 import { mirrorPaths } from '../../control/paths.js';
+import type { StartPolicy } from '../../control/start-policy.js';
 import { SLOT_COUNT } from '../../protocol/superblock.js';
 import type { TlsFiles } from '../../server/tls-options.js';
 import { UsageError } from '../errors.js';
@@ -20,6 +21,7 @@ export function settingsOf(
     name,
     components,
     degraded: options.degraded,
+    startPolicy: startPolicyOf(options),
     source: null,
     balance: options.balance,
     sliceBytes: options.slice,
@@ -35,6 +37,12 @@ export function settingsOf(
     hook: options.hook,
     logLevel: options.logLevel,
   };
+}
+
+function startPolicyOf({ degraded, startPolicy }: StartOptions): StartPolicy | null {
+  if (!degraded || startPolicy === null || startPolicy === 'degraded')
+    return degraded ? 'degraded' : startPolicy;
+  throw new UsageError('degraded and start-policy say different things; leave degraded out');
 }
 
 /** What was given only makes sense with a port; a file may say it for all mirrors, not all of which have one. */

@@ -55,6 +55,10 @@ export function troubleText(component: ComponentStatus): string {
   return `${name} (${stateText(component)})${why === null || isInactive ? '' : `: ${why}`}`;
 }
 
+/** Mirrors that do not run yet, and why. */
+export const waitingLines = (mirrors: readonly MirrorStatus[]): string[] =>
+  mirrors.flatMap(({ name, waitsFor }) => (waitsFor === null ? [] : [`mirror/${name} waits: ${waitsFor}`]));
+
 /** The block devices that were made of them. */
 export function attachedLines(mirrors: readonly ShownMirror[]): string[] {
   return mirrors.flatMap(({ name, attached = null }) =>

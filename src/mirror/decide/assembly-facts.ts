@@ -40,6 +40,8 @@ export type AssemblyDecision =
       readonly message: string;
       /** Of a split brain: slots of two components that can't both be kept. */
       readonly split: readonly [number, number] | null;
+      /** Who is missing was in step when the run before crashed: it may have gone ahead since. */
+      readonly isAfterCrash?: boolean;
     }
   | {
       readonly outcome: 'run';

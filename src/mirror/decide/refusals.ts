@@ -24,7 +24,9 @@ export function missingRefusal(source: PresentComponent, missing: readonly Behin
   const message =
     `${missing.length} of ${count} components ${are} missing, and may have newer data; ` +
     `make ${them} reachable, or start without ${them} with '--degraded'`;
-  return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message, split: null };
+  const { isRunning, slots } = source.superblock;
+  const isAfterCrash = isRunning && missing.some(({ slot }) => slots[slot]?.lostAt === NO_UUID);
+  return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message, split: null, isAfterCrash };
 }
 
 /** A person chooses. What is said of each way is exactly what `resolve --discard` does. */
