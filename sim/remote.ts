@@ -7,7 +7,7 @@ import {
 } from '../src/device/block-device.js';
 import { assertStartable } from '../src/device/check-io.js';
 import type { OpenedProvider } from '../src/mirror/assemble.js';
-import { regionCount } from '../src/protocol/geometry.js';
+import { checksumsBytes } from '../src/protocol/region-checksums.js';
 import type { DiskHandle } from './disk-handle.js';
 import type { Host } from './host.js';
 import type { Link, Wire } from './link.js';
@@ -169,6 +169,6 @@ class RemoteHandle implements BlockDevice {
   }
 }
 
-/** Four bytes for each region in a checksum, and as many as are asked for in a read. */
+/** As many bytes as are asked for in a read. */
 const answerBytes = ({ op, lengthBytes }: BlockIo): number =>
-  op === 'checksum' ? 4 * regionCount(lengthBytes) : lengthBytes;
+  op === 'checksum' ? checksumsBytes(lengthBytes) : lengthBytes;

@@ -7,16 +7,19 @@ import { simulate } from '../../sim/simulation.js';
 const SEEDS_MAX = 60;
 
 test.each(BUGS)('the simulator finds it when $name', { timeout: 300_000 }, async (bug) => {
+  const seeds = [...(bug.seeds ?? []), ...Array.from({ length: SEEDS_MAX }, (_, index) => index + 1)];
+  let found: number | null = null;
   const remove = bug.plant();
   try {
-    let failure: Error | null = null;
-    const seeds = [...(bug.seeds ?? []), ...Array.from({ length: SEEDS_MAX }, (_, index) => index + 1)];
     for (const seed of seeds) {
-      ({ failure } = await simulate(planOf(seed)));
-      if (failure !== null) break;
+      if ((await simulate(planOf(seed))).failure === null) continue;
+      found = seed;
+      break;
     }
-    expect(failure).not.toBeNull();
   } finally {
     remove();
   }
+  expect(found).not.toBeNull();
+  // It is the mistake that was found, and nothing else.
+  expect((await simulate(planOf(found ?? 0))).failure).toBeNull();
 });
