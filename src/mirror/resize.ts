@@ -26,6 +26,13 @@ export interface ResizeOptions {
   /** Null for the largest that all of them have room for. Sectors are the mirror's. */
   readonly size: { readonly count: number; readonly unit: 'bytes' | 'sectors' } | null;
   readonly random: RandomSource;
+  readonly progress?: ResizeProgress;
+}
+
+/** What takes long is the zeroing of what is added, on disks that can't be told to hold zeros. */
+export interface ResizeProgress {
+  begun(totalBytes: number): void;
+  zeroed(bytes: number): void;
 }
 
 /** Media sizes of the mirror. */
@@ -85,9 +92,11 @@ async function grow(growths: readonly Growth[], options: ResizeOptions): Promise
     lengthBytes: areaSizeBytes(beforeBytes),
   };
   const fromBytes = oldArea.offsetBytes + oldArea.lengthBytes;
+  const added = { offsetBytes: fromBytes, lengthBytes: nowBytes - fromBytes };
+  options.progress?.begun(growths.length * added.lengthBytes);
   const areas = await Promise.all(
     growths.map(async (growth) => {
-      await zero(growth.device, { offsetBytes: fromBytes, lengthBytes: nowBytes - fromBytes });
+      await zero(growth.device, added, options.progress);
       return await makeArea(growth, nowBytes, oldArea, options.random);
     }),
   );
@@ -203,12 +212,17 @@ async function requireInStep({ name, providers }: ResizeOptions): Promise<void> 
   }
 }
 
-async function zero(device: BlockDevice, { offsetBytes, lengthBytes }: ByteRange): Promise<void> {
+async function zero(
+  device: BlockDevice,
+  { offsetBytes, lengthBytes }: ByteRange,
+  progress?: ResizeProgress,
+): Promise<void> {
   const pieceBytes = device.can.writeZeroes ? PIECE_BYTES : SENT_PIECE_BYTES;
   const zeroes = device.can.writeZeroes ? null : Buffer.alloc(pieceBytes);
   const endBytes = offsetBytes + lengthBytes;
   for (let at = offsetBytes; at < endBytes; at += pieceBytes) {
     const piece = { offsetBytes: at, lengthBytes: Math.min(pieceBytes, endBytes - at) };
     await request(device, zeroes === null ? 'write-zeroes' : 'write', piece, zeroes);
+    progress?.zeroed(piece.lengthBytes);
   }
 }

@@ -133,6 +133,19 @@ describe('a resize is refused', () => {
     await expect(resize(behind, 'ab')).rejects.toThrow('was not stopped with all its components ACTIVE');
   });
 
+  test('of components whose private area is in a file', async () => {
+    const world = await stopped('ab');
+    const first = world.opener('a');
+    const make = (): Promise<void> => Promise.reject(new Error('it is made'));
+    const open = async (): ReturnType<typeof first.open> => ({
+      ...(await first.open()),
+      newArea: { name: 'a.area', make },
+    });
+    const random = { nextU32: () => 0, nextBytes: (lengthBytes: number) => Buffer.alloc(lengthBytes) };
+    const resizing = resizeMirror({ name: 'm', providers: [{ ...first, open }], size: null, random });
+    await expect(resizing).rejects.toThrow('a has its private area in a file');
+  });
+
   test('of disks that are none of this mirror', async () => {
     const world = await stopped('ab', 'abc');
     await expect(resize(world, 'abc')).rejects.toThrow("c has no label of mirror 'm'");

@@ -23,7 +23,7 @@ import { CommandError, UsageError } from '../errors.js';
 import { SLICE } from '../mirrors/option-kinds.js';
 import { openDevice, type OpenedDevice } from '../open-device.js';
 import { writeQuietly } from '../output.js';
-import { COMPONENT_HELP, pathOf } from '../provider-labels.js';
+import { LABELLED_COMPONENT_HELP, pathOf } from '../provider-labels.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 
 interface LabelFlags extends RemoteFlags {
@@ -48,7 +48,7 @@ export function labelCommand(): Command {
   const command = new Command('label')
     .description('make a new mirror of images, disks or exports; the first one is the source of all data')
     .argument('<name>', 'of the mirror, at most 15 bytes')
-    .argument('<provider...>', COMPONENT_HELP)
+    .argument('<provider...>', LABELLED_COMPONENT_HELP)
     // -h is gmirror's here.
     .helpOption('--help', 'display help for command')
     .option('-v, --verbose', 'say what was done')

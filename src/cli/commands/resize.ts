@@ -13,8 +13,9 @@ import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { givenOptions } from '../mirrors/start-options.js';
 import { wantedSettings } from '../mirrors/wanted-settings.js';
 import { printResult } from '../output.js';
+import { Progress } from '../progress.js';
 import { addRemoteOptions } from '../remote-options.js';
-import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
+import { COMPONENT_HELP } from '../provider-labels.js';
 import { formatBytes, parseSize } from '../units.js';
 
 type WantedSize = NonNullable<ResizeOptions['size']>;
@@ -40,10 +41,7 @@ export function resizeCommand(): Command {
   const command = new Command('resize')
     .description('make a mirror that does not run larger, when all of its components have grown')
     .argument('<name>', 'the name that it was labelled with')
-    .argument(
-      '[provider...]',
-      `its components: ${RUNNING_COMPONENT_HELP}; left out: those of the configuration file`,
-    )
+    .argument('[provider...]', `its components: ${COMPONENT_HELP}; left out: those of the configuration file`)
     .option(
       '-s, --size <size>',
       'sectors, or bytes with a suffix such as 512M or 1G; left out: all that they have room for',
@@ -72,13 +70,22 @@ async function resize(settings: MirrorSettings, size: WantedSize | null): Promis
   }
   const { remoteTls: tls } = await readSettingsFiles(settings);
   const providers = components.map((one) => providerOpener(one, { timeoutMs, tls, clock: systemClock }));
+  const shown: Progress[] = [];
+  const progress = {
+    begun: (totalBytes: number): void => {
+      shown.push(new Progress({ clock: systemClock, stream: process.stderr, label: 'zero', totalBytes }));
+    },
+    zeroed: (bytes: number): void => shown[0]?.advance(bytes),
+  };
   try {
-    return await resizeMirror({ name, providers, size, random: systemRandom });
+    return await resizeMirror({ name, providers, size, random: systemRandom, progress });
   } catch (error) {
     if (error instanceof ResizeError || error instanceof AssembleError) {
       throw new CommandError(error.message, { cause: error });
     }
     throw error;
+  } finally {
+    shown[0]?.finish(false);
   }
 }
 

@@ -79,7 +79,7 @@ async function wait(options: WaitOptions, interrupt: Interrupt, shown: CopyProgr
 export const isStuck = (
   { isInactive, state, refused }: ComponentStatus,
   { isAutosync }: Pick<MirrorStatus, 'isAutosync'>,
-): boolean => isInactive || (state === 'STALE' && !isAutosync) || refused !== null;
+): boolean => isInactive || refused !== null || (state === 'STALE' && !isAutosync);
 
 /** All copies that run, as one. Begins anew when one joins or ends. */
 class CopyProgress {
