@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { startDetached } from './daemon/detach.js';
-import { runGgated } from './daemon/ggated-run.js';
 import { failureOf } from './errors.js';
-import { GGATED_USAGE, parseGgatedCommandLine } from './ggated-options.js';
+import { GGATED_USAGE, parseGgatedCommandLine } from './ggated/options.js';
+import { runGgated } from './ggated/run.js';
 
 /** What an administrator gets in place of FreeBSD's ggated: its command line, its messages, its way to the background. */
 async function main(): Promise<number> {
@@ -18,7 +18,7 @@ async function main(): Promise<number> {
   }
   const { options } = commandLine;
   if (options.verbose) await runGgated(options, () => undefined);
-  else await startDetached(new URL('daemon/ggated-child.js', import.meta.url), options);
+  else await startDetached(new URL('ggated/child.js', import.meta.url), options);
   return 0;
 }
 

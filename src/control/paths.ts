@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { nameProblem } from '../mirror/mirror-name.js';
 import { ProtocolError } from '../protocol/errors.js';
 import { SOCKET_PATH_BYTES_MAX } from './limits.js';
+import { nameProblem } from './mirror-name.js';
 
 /** Where a running mirror is reached. */
 export interface MirrorPaths {

@@ -15,7 +15,7 @@ import { eraseLabelSector, writeLabelSector } from './component-store.js';
 import { labelIdOf, newAreaId, newUuid } from './ids.js';
 
 export interface NewMirror {
-  /** nameProblem() has nothing against it. */
+  /** Up to 15 bytes, as the label has room for. */
   readonly name: string;
   /** Whole providers, 1 to 8; open for reading and writing, and nobody else uses them. The caller closes them. */
   readonly devices: readonly BlockDevice[];

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { getopt } from '../../src/cli/getopt.js';
-import { parseGgatedCommandLine } from '../../src/cli/ggated-options.js';
+import { getopt } from '../../src/cli/ggated/getopt.js';
+import { parseGgatedCommandLine } from '../../src/cli/ggated/options.js';
 
 test.each([
   {

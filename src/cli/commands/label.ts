@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Command } from 'commander';
 import type { ClientTls } from '../../client/options.js';
+import { nameProblem } from '../../control/mirror-name.js';
 import { type ComponentSpec, parseComponent } from '../../control/component-spec.js';
 import type { BlockDevice } from '../../device/block-device.js';
 import { probeMedia } from '../../device/media.js';
@@ -16,7 +17,6 @@ import {
 } from '../../mirror/balance.js';
 import { createMirror, geometryOf } from '../../mirror/create.js';
 import { kernelNameOf } from '../../mirror/hardcoded-name.js';
-import { nameProblem } from '../../mirror/mirror-name.js';
 import { isGgateUri } from '../../protocol/uri.js';
 import { SLOT_COUNT } from '../../protocol/superblock.js';
 import { CommandError, UsageError } from '../errors.js';

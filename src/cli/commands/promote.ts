@@ -8,7 +8,7 @@ import { runInBackground } from '../mirrors/run-in-background.js';
 import { releaseImages, takeBackImages } from '../mirrors/servers.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { addStartOptions, givenOptions } from '../mirrors/start-options.js';
-import { wantedSettings } from '../mirrors/wanted-settings.js';
+import { wantedSettings } from '../config/wanted-settings.js';
 import { writeQuietly } from '../output.js';
 import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 

@@ -11,7 +11,7 @@ import { addRunDirOption, isRunning } from '../mirrors/run-dir.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { givenOptions } from '../mirrors/start-options.js';
-import { wantedSettings } from '../mirrors/wanted-settings.js';
+import { wantedSettings } from '../config/wanted-settings.js';
 import { printResult } from '../output.js';
 import { Progress } from '../progress.js';
 import { addRemoteOptions } from '../remote-options.js';

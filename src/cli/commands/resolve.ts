@@ -16,7 +16,7 @@ import { CommandError, UsageError } from '../errors.js';
 import { addRunDirOption, ask, isRunning, type RunDirFlags } from '../mirrors/run-dir.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
-import { wantedSettings } from '../mirrors/wanted-settings.js';
+import { wantedSettings } from '../config/wanted-settings.js';
 import { writeQuietly } from '../output.js';
 import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 import { formatBytes } from '../units.js';

@@ -13,7 +13,7 @@ import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { settingsLines } from '../mirrors/settings-text.js';
 import { addStartOptions, givenOptions } from '../mirrors/start-options.js';
 import { addWaitOptions, limitMsOf, waitUntilActive, type WaitFlags } from '../mirrors/wait-active.js';
-import { wantedSettings } from '../mirrors/wanted-settings.js';
+import { wantedSettings } from '../config/wanted-settings.js';
 import { settingsWarnings } from '../mirrors/warnings.js';
 import { printResult, writeQuietly } from '../output.js';
 

@@ -1,9 +1,9 @@
 import { absoluteComponent } from '../../control/component-spec.js';
-import { defaultConfigPath, readConfig } from '../config/config-file.js';
 import { CommandError, UsageError } from '../errors.js';
-import type { MirrorSettings } from './settings.js';
-import { decideOptions, type GivenOptions } from './start-options.js';
-import { checkGgateOptions, settingsOf } from './start-settings.js';
+import type { MirrorSettings } from '../mirrors/settings.js';
+import { decideOptions, type GivenOptions } from '../mirrors/start-options.js';
+import { checkGgateOptions, settingsOf } from '../mirrors/start-settings.js';
+import { defaultConfigPath, readConfig } from './config-file.js';
 
 /** What a command line says about mirrors that are to run. */
 export interface WantedMirrors {

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
-import { DEFAULT_PORT } from '../protocol/handshake.js';
-import { SYSTEM_BUFFERS } from './daemon/settings.js';
+import { DEFAULT_PORT } from '../../protocol/handshake.js';
+import { SYSTEM_BUFFERS } from '../daemon/settings.js';
 import { getopt } from './getopt.js';
 
 /** What ggated's command line can say. Paths are absolute: the daemon's working directory is `/`. */

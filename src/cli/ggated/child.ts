@@ -1,7 +1,7 @@
+import { report, waitForTask } from '../daemon/detach.js';
 import { failureOf } from '../errors.js';
-import type { GgatedOptions } from '../ggated-options.js';
-import { report, waitForTask } from './detach.js';
-import { runGgated } from './ggated-run.js';
+import type { GgatedOptions } from './options.js';
+import { runGgated } from './run.js';
 
 // The process that `ggated` leaves behind. It is a module of its own, so that its options come as data and not as a
 // second, hidden command line.

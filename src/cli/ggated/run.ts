@@ -1,9 +1,9 @@
 import { defaultRunDirectory } from '../../control/paths.js';
 import { systemClock } from '../../device/clock.js';
-import type { GgatedOptions } from '../ggated-options.js';
-import { createLineLog, standardOutput } from './log.js';
-import { runDaemon } from './run.js';
-import { Syslog } from './syslog.js';
+import { createLineLog, standardOutput } from '../daemon/log.js';
+import { runDaemon } from '../daemon/run.js';
+import { Syslog } from '../daemon/syslog.js';
+import type { GgatedOptions } from './options.js';
 
 /** The last lines' time to reach syslog when the daemon ends. */
 const SYSLOG_CLOSE_MS = 1_000;
