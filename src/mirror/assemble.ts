@@ -111,7 +111,7 @@ function presentOf(assembly: Assembly, options: AssembleOptions): readonly Prese
       }
       present.push(found);
     } else if (found.state === 'none' || (found.state !== 'failed' && !options.degraded)) {
-      const way = found.state === 'none' ? CHECK_PLACE : wayOut(found, assembly);
+      const way = found.state === 'none' ? CHECK_PLACE : wayOut(found, assembly, options.name);
       throw new AssembleError('ASSEMBLE_FOREIGN', `${found.name} ${found.why}; ${way}`);
     }
   }
@@ -127,18 +127,15 @@ const CHECK_PLACE =
   "check its name and its size; for one that was made larger, 'ggmirror resize' comes first";
 
 /** Of a component that can't be believed. */
-function wayOut(found: FoundProvider, { providers }: Assembly): string {
-  const other = providers.find(({ state }) => state === 'ok');
+function wayOut({ name, state }: FoundProvider, { providers }: Assembly, mirror: string): string {
+  const other = providers.find((one) => one.state === 'ok');
   if (other === undefined) {
-    return found.state === 'bare'
-      ? `name a file for it: '${found.name},area=FILE'`
-      : 'start the mirror without it';
+    return state === 'bare' ? `name a file for it: '${name},area=FILE'` : 'start the mirror without it';
   }
-  const copy =
-    found.state === 'bare'
-      ? `, or copy everything from ${other.name} to it with '--source ${other.name}'`
-      : '';
-  return `start the mirror without it, with '--degraded'${copy}`;
+  const degraded = "start the mirror without it, with '--degraded'";
+  return state === 'bare'
+    ? `${degraded}, or copy everything from ${other.name} to it with '--source ${other.name}'`
+    : `${degraded}, then take it in anew with 'ggmirror forget ${mirror}' and 'ggmirror insert --force ${mirror} ${name}'`;
 }
 
 const reasonsOf = (providers: readonly FoundProvider[]): string => {
