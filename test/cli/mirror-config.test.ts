@@ -76,8 +76,9 @@ describe('start with a configuration file', () => {
 
   test('says with --check what would run, and runs nothing', async () => {
     const config = dataMirror('nbd-port = 10809');
-    const { stdout, code } = await world.run('start', '--check', '--config', config);
+    const { stdout, stderr, code } = await world.run('start', '--check', '--config', config);
     expect(code).toBe(0);
+    expect(stderr).toMatch(/^ggmirror: warning: every user of this machine can read and overwrite .*\n$/);
     expect(stdout.split('\n').slice(0, 3)).toEqual([
       'mirror/data',
       `  ${world.local}`,
