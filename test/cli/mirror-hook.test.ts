@@ -106,13 +106,25 @@ describe("a mirror's hook", () => {
   test('that fails is in the log, with its exit status, and so is an NBD port that anyone can use', async () => {
     writeHook('exit 7');
     await world.label();
-    const words = ['start', 'data', world.local, world.uri, '--foreground', '--hook', hook, '--nbd-port', '0'];
+    const words = [
+      'start',
+      'data',
+      world.local,
+      world.uri,
+      '--foreground',
+      '--hook',
+      hook,
+      '--nbd-port',
+      '0',
+    ];
     const run = world.start(...words);
     await until('the log', () => {
       run.expectRunning();
       return run.stdout().includes('exit status 7');
     });
-    expect(run.stdout()).toMatch(/"level":40.*every user of this machine can read and overwrite mirror\/data/);
+    expect(run.stdout()).toMatch(
+      /"level":40.*every user of this machine can read and overwrite mirror\/data/,
+    );
     run.signal('SIGTERM');
     expect((await run.ended).code).toBe(0);
   });
