@@ -77,6 +77,10 @@ export const formatComponent = ({ provider, area, priority, timeoutMs }: Compone
 export const providerName = (provider: string): string =>
   isGgateUri(provider) ? provider : resolve(provider);
 
+/** A component of a running mirror, as a person may call it: by its UUID, or as it was given. */
+export const componentName = (text: string): string =>
+  /^[0-9a-f]{32}$/.test(text) ? text : providerName(text);
+
 /** What parseComponent() reads, with absolute paths. Throws as that does. */
 export function absoluteComponent(text: string): ComponentSpec {
   const spec = parseComponent(text);

@@ -36,7 +36,9 @@ test('components of a running mirror come, rest and go, and a destroyed mirror l
   );
   expect(await world.succeed('dump', third)).toMatch(/all: 3\n[^]*priority: 9\n/);
 
-  await world.succeed('deactivate', world.name, third);
+  const { components } = await world.status();
+  const uuid = components.find(({ name }) => name === third)?.uuid ?? 'none';
+  await world.succeed('deactivate', world.name, uuid);
   expect(await componentsOf()).toContain(`${third} DISCONNECTED`);
   expect((await client.write(4_194_304, bytes)).errno).toBe(0);
   expect(await world.succeed('status', '-s')).toContain(`${third} (DISCONNECTED, INACTIVE)`);

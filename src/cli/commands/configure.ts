@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import { providerName } from '../../control/component-spec.js';
+import { componentName } from '../../control/component-spec.js';
 import type { ControlRequest } from '../../control/commands/all.js';
 import { STOP_MS } from '../../control/limits.js';
 import { BALANCE_ALGORITHMS, type BalanceAlgorithm } from '../../mirror/balance.js';
@@ -82,7 +82,7 @@ function requestOf(component: string | undefined, flags: ConfigureFlags): Contro
   }
   if (component === undefined) throw new UsageError('Priority needs a disk name');
   if (!isEmpty) throw new UsageError('only -p accepted when setting priority');
-  return { command: 'priority', component: providerName(component), priority };
+  return { command: 'priority', component: componentName(component), priority };
 }
 
 /** What two opposite flags say of a setting; nothing if neither is given. Named in the order in which gmirror does. */

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { absoluteComponent, formatComponent, providerName } from '../../control/component-spec.js';
+import { absoluteComponent, formatComponent, componentName } from '../../control/component-spec.js';
 import type { ControlRequest } from '../../control/commands/all.js';
 import { STOP_MS } from '../../control/limits.js';
 import type { NotErased } from '../../mirror/membership.js';
@@ -71,7 +71,7 @@ function forEachComponent(
   return addRunDirOption(command).action(
     async (name: string, components: string[], flags: RunDirFlags & { readonly verbose?: boolean }) => {
       for (const component of components) {
-        const request: ControlRequest = { command: word, component: providerName(component) };
+        const request: ControlRequest = { command: word, component: componentName(component) };
         await ask(name, request, flags, STOP_MS);
         if (flags.verbose === true) done(component);
       }

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { providerName } from '../../control/component-spec.js';
+import { componentName } from '../../control/component-spec.js';
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { CommandError } from '../errors.js';
 import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
@@ -19,7 +19,7 @@ export function rebuildCommand(): Command {
   );
   return addRunDirOption(command).action(async (name: string, text: string, flags: RebuildFlags) => {
     const limitMs = limitMsOf(flags);
-    const component = providerName(text);
+    const component = componentName(text);
     await ask(name, { command: 'rebuild', component }, flags);
     if (flags.wait !== true) return;
     const wanted = (status: MirrorStatus): readonly ComponentStatus[] => [componentOf(status, component)];
