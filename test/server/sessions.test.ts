@@ -9,10 +9,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type CapabilityPacket, Features } from '../../src/protocol/capabilities.js';
 import { COMMAND } from '../../src/protocol/request.js';
 import type { FileSessionsOptions } from '../../src/server/file-sessions.js';
-import { RawClients } from '../support/raw-clients.js';
+import { helloOf, RawClients } from '../support/raw-clients.js';
 import { request } from '../support/requests.js';
 import { type Scratch, makeScratch } from '../support/scratch.js';
 import { type TestServer, startServer } from '../support/session-server.js';
@@ -20,15 +19,6 @@ import { until } from '../support/until.js';
 
 const IMAGE_BYTES = 1_048_576;
 const EBUSY = 16;
-
-const helloOf = (id: number): CapabilityPacket => ({
-  features: Features.all,
-  instanceId: Buffer.alloc(16, id),
-  bootId: Buffer.alloc(16),
-  requestBytesMax: 1_048_576,
-  keepAliveMs: 5000,
-  requestsMax: 64,
-});
 
 describe('sessions', () => {
   let scratch: Scratch;

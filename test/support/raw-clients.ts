@@ -1,8 +1,19 @@
+import { type CapabilityPacket, Features } from '../../src/protocol/capabilities.js';
 import { COMMAND } from '../../src/protocol/request.js';
 import { RawClient } from './raw-client.js';
 import { request } from './requests.js';
 
 type Options = Parameters<typeof RawClient.attach>[0];
+
+/** Of a client that knows all extensions. */
+export const helloOf = (id: number): CapabilityPacket => ({
+  features: Features.all,
+  instanceId: Buffer.alloc(16, id),
+  bootId: Buffer.alloc(16),
+  requestBytesMax: 1_048_576,
+  keepAliveMs: 5000,
+  requestsMax: 64,
+});
 
 /** The clients of one test, which are gone after it. */
 export class RawClients {

@@ -1,13 +1,12 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { openRemote } from '../../../src/client/remote-device.js';
-import { Features, type CapabilityPacket } from '../../../src/protocol/capabilities.js';
 import { COMMAND } from '../../../src/protocol/request.js';
 import { describeBlockDevice } from '../../support/device-conformance.js';
 import { type DeviceServer, serveDevices } from '../../support/device-server.js';
 import { FaultDevice } from '../../support/fault-device.js';
 import { MemoryDevice } from '../../support/memory-device.js';
 import { makeRig } from '../../support/mirror-rig.js';
-import { RawClients } from '../../support/raw-clients.js';
+import { helloOf, RawClients } from '../../support/raw-clients.js';
 import { replies, request } from '../../support/requests.js';
 import { afterTranscript, bySeq, play, recordedAnswers, REPEATABLE } from '../../support/transcript-play.js';
 import { until } from '../../support/until.js';
@@ -85,15 +84,6 @@ describe('our client on a session on a mirror', () => {
       await rig.mirror.close();
     },
   );
-});
-
-const helloOf = (id: number): CapabilityPacket => ({
-  features: Features.all,
-  instanceId: Buffer.alloc(16, id),
-  bootId: Buffer.alloc(16),
-  requestBytesMax: 1_048_576,
-  keepAliveMs: 5000,
-  requestsMax: 64,
 });
 
 describe('sessions on a device', () => {
