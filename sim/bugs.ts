@@ -27,7 +27,7 @@ export interface Bug {
 const nothing = (): Promise<void> => Promise.resolve();
 
 /** Puts functions in place of methods. */
-function patch<Class extends object>(
+export function patch<Class extends object>(
   prototype: Class,
   methods: { [Name in keyof Class]?: unknown },
 ): () => void {

@@ -11,7 +11,8 @@ const IN_FLIGHT_MAX = 64;
 export interface ClientOptions {
   readonly world: World;
   readonly registers: Registers;
-  readonly budget: Budget;
+  /** Left out without a mirror. */
+  readonly budget?: Budget;
   /** A request that takes longer hangs. */
   readonly hangMs: () => number;
 }
@@ -52,7 +53,7 @@ export class Client {
     this.#send(mirror, { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null }, (error) => {
       if (error === null) {
         registers.flushed(startedAt);
-        budget.flushed(startedAt);
+        budget?.flushed(startedAt);
       } else registers.flushFailed(world.nextOrder());
     });
   }
@@ -71,7 +72,7 @@ export class Client {
     const buffer = op === 'write' ? Buffer.alloc(range.sectorCount * SECTOR_BYTES) : null;
     if (buffer !== null) fillSectors(buffer, range.firstSector, number);
     registers.issue(write);
-    this.options.budget.wrote(write);
+    this.options.budget?.wrote(write);
     this.counts.writes += 1;
     this.#send(mirror, { op, ...bytesOf(range), buffer }, (error) => {
       if (error === null) registers.acknowledge(write, world.nextOrder());

@@ -7,13 +7,13 @@ import { differingChunks } from './disk.js';
 import type { Host } from './host.js';
 import type { Operator } from './operator.js';
 import type { Restart } from './plan.js';
+import { rangesOf } from './ranges.js';
 import type { Registers } from './registers.js';
 import type { World } from './world.js';
 
 export const AT_HOME: Restart = { host: 0, afterMs: 0, patienceMs: Infinity };
 /** When everything works again the mirror must be whole within this time. */
 const RECOVERY_MS = 400_000;
-const READ_SECTORS_MAX = 256;
 
 export interface EndingOptions {
   readonly world: World;
@@ -139,15 +139,4 @@ async function labelProblem({ name, drive: { disk } }: Host): Promise<string | n
   );
   if (diskFlags.dirty) return 'is still DIRTY';
   return diskFlags.synchronizing ? 'is still SYNCHRONIZING' : null;
-}
-
-function rangesOf(sectors: readonly number[]): { firstSector: number; sectorCount: number }[] {
-  const ranges: { firstSector: number; sectorCount: number }[] = [];
-  for (const sector of sectors) {
-    const last = ranges.at(-1);
-    const isNext = last !== undefined && sector === last.firstSector + last.sectorCount;
-    if (isNext && last.sectorCount < READ_SECTORS_MAX) last.sectorCount += 1;
-    else ranges.push({ firstSector: sector, sectorCount: 1 });
-  }
-  return ranges;
 }

@@ -11,7 +11,7 @@ const USAGE = `usage: npm run sim -- [options]
   --seconds N   go on for so long
   --hours N     go on for so long
   --trace       print everything that happens
-  --wire KIND   queue (the default) or sessions: how remote components are reached
+  --wire KIND   queue (the default), sessions or alone: how remote components are reached
   --minimise    leave out of a failing seed what it fails without, and print what is left
 `;
 const PROGRESS_MS = 10_000;

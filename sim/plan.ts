@@ -4,6 +4,7 @@ import { REGION_SIZE_BYTES } from '../src/protocol/geometry.js';
 import { Chance } from './chance.js';
 import type { MirrorSettings } from './daemon.js';
 import { SECTOR_BYTES } from './disk.js';
+import { aloneFaults } from './links/faults.js';
 
 export type ClientOp = 'read' | 'write' | 'write-zeroes' | 'trim' | 'flush';
 
@@ -63,9 +64,9 @@ export interface PlannedStep {
 
 /**
  * How remote components are reached: over a queue of messages, or by the real client and the real server over simulated
- * connections.
+ * connections. Alone: there is no mirror, and a client uses the disk of another host.
  */
-export const WIRES = ['queue', 'sessions'] as const;
+export const WIRES = ['queue', 'sessions', 'alone'] as const;
 export type WireKind = (typeof WIRES)[number];
 
 /** Everything that a run is made of besides the seed of the small chances: delays, torn writes, what a crash keeps. */
@@ -92,7 +93,7 @@ const FAULTS: readonly FaultKind[] = [
 /** The plan of a seed, for components that are reached in this way. */
 export function planOf(seed: number, wire: WireKind = 'queue'): Plan {
   const chance = new Chance(seed).fork('plan');
-  const componentCount = chance.happens(0.3) ? 3 : 2;
+  const componentCount = wire !== 'alone' && chance.happens(0.3) ? 3 : 2;
   const dataMiB = chance.pick([12, 16, 24]);
   const settings: MirrorSettings = {
     balance: chance.pick(BALANCES),
@@ -105,12 +106,16 @@ export function planOf(seed: number, wire: WireKind = 'queue'): Plan {
   const mediaSectors = (dataMiB * MIB) / SECTOR_BYTES;
   const steps = [
     ...clientSteps(chance.fork('client'), mediaSectors),
-    ...faultSteps(chance.fork('faults'), componentCount, mediaSectors),
-    ...operatorSteps(chance.fork('operator'), componentCount),
+    ...(wire === 'alone'
+      ? aloneFaults(chance.fork('alone'), RUN_MS)
+      : [
+          ...faultSteps(chance.fork('faults'), componentCount, mediaSectors),
+          ...operatorSteps(chance.fork('operator'), componentCount),
+        ]),
   ];
   steps.sort((one, other) => one.atMs - other.atMs);
   const oneWay = chance.fork('one way');
-  const ofWire = wire === 'queue' ? steps : steps.map((planned) => withOneWay(planned, oneWay));
+  const ofWire = wire !== 'sessions' ? steps : steps.map((planned) => withOneWay(planned, oneWay));
   return { seed, wire, componentCount, diskSizeBytes, settings, steps: ofWire };
 }
 

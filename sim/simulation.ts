@@ -4,6 +4,8 @@ import { Client } from './client.js';
 import { Cluster } from './cluster.js';
 import { coverageProblem, type Image } from './coverage.js';
 import { AT_HOME, Ending } from './ending.js';
+import { disturb } from './disturb.js';
+import { Alone } from './links/alone.js';
 import { serveSessions } from './links/sessions.js';
 import { Operator } from './operator.js';
 import type { Plan, Restart, Step } from './plan.js';
@@ -41,9 +43,10 @@ export async function simulate(
   const guard = guardProcess((error) => world.fail(error));
   const watch = watchSeed(plan.seed);
   try {
-    const simulation = await Simulation.make(plan, world);
+    const simulation = await (plan.wire === 'alone' ? Alone : Simulation).make(plan, world);
     await simulation.run();
-    return simulation.result();
+    const { counts } = simulation;
+    return { failure: world.failure, simulatedMs: world.nowMs, eventCount: world.eventCount, counts };
   } finally {
     watch.release();
     guard.release();
@@ -103,10 +106,8 @@ class Simulation {
     return new Simulation(plan, world, cluster, chance);
   }
 
-  result(): RunResult {
-    const { world } = this;
-    const counts = { ...this.#client.counts, ...this.#counts };
-    return { failure: world.failure, simulatedMs: world.nowMs, eventCount: world.eventCount, counts };
+  get counts(): Counts {
+    return { ...this.#client.counts, ...this.#counts };
   }
 
   async run(): Promise<void> {
@@ -171,27 +172,9 @@ class Simulation {
       case 'slow':
       case 'fail':
       case 'bad':
-        this.#disturb(step);
+        if (step.kind === 'cut' || step.kind === 'stall') this.#counts.cuts += 1;
+        disturb(step, world, cluster);
     }
-  }
-
-  #disturb(step: Extract<Step, { kind: 'cut' | 'stall' | 'hang' | 'slow' | 'fail' | 'bad' }>): void {
-    const { world, cluster } = this;
-    const host = cluster.host(step.host);
-    const { disk, conduct } = host.drive;
-    if (step.kind === 'cut' || step.kind === 'stall') {
-      const link = cluster.link(host, cluster.host(step.other));
-      if (link === null) return;
-      this.#counts.cuts += 1;
-      if (step.kind === 'cut') link.cut(step.isOneWay === true ? host.name : null);
-      else link.stall(host.name);
-      world.after(step.forMs, () => link.heal());
-    } else if (step.kind === 'hang') conduct.hungUntilMs = world.nowMs + step.forMs;
-    else if (step.kind === 'slow') {
-      conduct.latencyMs = step.latencyMs;
-      world.after(step.forMs, () => (conduct.latencyMs = 0.3));
-    } else if (step.kind === 'fail') conduct.failing[step.op] = step.count;
-    else disk.bad.add(step.sector);
   }
 
   #kill(restart: Restart): void {

@@ -17,6 +17,8 @@ export interface NetworkOptions {
   /** In the order of their addresses. */
   readonly hosts: readonly Host[];
   readonly linkOf: (one: Host, other: Host) => Link;
+  /** How much a connection takes in a millisecond: each one of these. */
+  readonly bytesPerMs: readonly number[];
 }
 
 export type Accept = (socket: SimSocket) => void;
@@ -42,7 +44,7 @@ export class Network {
 
   /** As connect() of node:net; every port is the server's. */
   connect(from: Host, process: SimProcess, options: TcpSocketConnectOpts): SimSocket {
-    const { world, chance, hosts, linkOf } = this.options;
+    const { world, chance, hosts, linkOf, bytesPerMs } = this.options;
     const to = hosts.find((host) => this.addressOf(host) === options.host);
     if (to === undefined) throw new Error(`nobody has the address ${String(options.host)}`);
     this.#port += 1;
@@ -50,6 +52,7 @@ export class Network {
       ...{ world, chance, from, to, process, connect: options, port: this.#port },
       addresses: { out: this.addressOf(from), back: this.addressOf(to) },
       link: linkOf(from, to),
+      bytesPerMs: chance.pick(bytesPerMs),
       answer: () => this.#answer(to, connection),
       over: () => this.#connections.delete(connection),
     });
@@ -79,6 +82,7 @@ interface ConnectionOptions {
   readonly world: World;
   readonly chance: Chance;
   readonly link: Link;
+  readonly bytesPerMs: number;
   readonly from: Host;
   readonly to: Host;
   readonly process: SimProcess;
@@ -100,13 +104,13 @@ class TcpConnection {
   #isAnswered = false;
 
   constructor(private readonly options: ConnectionOptions) {
-    const { link, chance, from, to, process, connect, addresses } = options;
+    const { link, chance, bytesPerMs, from, to, process, connect, addresses } = options;
     this.#hosts = { out: from, back: to };
     const bufferBytes = chance.pick([20_000, 100_000, 1_000_000]);
     const segmentBytes = chance.pick([1460, 9000, 65_536, 65_536]);
     const pipe = (side: Side): Pipe =>
       new Pipe({
-        ...{ link, chance, bufferBytes, segmentBytes, from: this.#hosts[side].name },
+        ...{ link, chance, bufferBytes, segmentBytes, bytesPerMs, from: this.#hosts[side].name },
         arrived: (packet) => this.#arrived(OTHER[side], packet),
         hasRoom: () => this.#sockets[side]?.hasRoom(),
       });

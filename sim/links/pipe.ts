@@ -16,6 +16,8 @@ export interface PipeOptions {
   readonly bufferBytes: number;
   /** Data is cut into pieces of this length at most. */
   readonly segmentBytes: number;
+  /** What goes through in a millisecond. */
+  readonly bytesPerMs: number;
   readonly arrived: (packet: Packet) => void;
   readonly hasRoom: () => void;
 }
@@ -97,8 +99,10 @@ export class Pipe {
   }
 
   #push(packet: Packet): void {
-    const { link, chance } = this.options;
-    const dueMs = Math.max(this.#lastMs, link.world.nowMs + chance.delayMs(link.latencyMs));
+    const { link, chance, bytesPerMs } = this.options;
+    const lengthBytes = packet.kind === 'data' ? packet.bytes.length : 0;
+    const freeMs = this.#lastMs + lengthBytes / bytesPerMs;
+    const dueMs = Math.max(freeMs, link.world.nowMs + chance.delayMs(link.latencyMs));
     this.#lastMs = dueMs;
     this.#queue.push({ dueMs, packet });
   }

@@ -4,13 +4,17 @@ import type { Cluster } from '../cluster.js';
 import { Network } from './network.js';
 import { EXPORT_PATH, SessionServer } from './server.js';
 
-const PORT = 3080;
+export const PORT = 3080;
 
 /** From now on the hosts' disks are exported by the real server, and mirrors reach them with the real client. */
-export function serveSessions(cluster: Cluster, chance: Chance): void {
+export function serveSessions(
+  cluster: Cluster,
+  chance: Chance,
+  bytesPerMs: readonly number[] = [Infinity],
+): Network {
   const { world, hosts } = cluster;
   const network = new Network({
-    ...{ world, hosts, chance: chance.fork('network') },
+    ...{ world, hosts, bytesPerMs, chance: chance.fork('network') },
     linkOf: (one, other) => {
       const link = cluster.link(one, other);
       if (link === null) throw new Error('a connection from a host to itself');
@@ -31,4 +35,5 @@ export function serveSessions(cluster: Cluster, chance: Chance): void {
       connectTcp: (options) => network.connect(from, process, options).asSocket,
     });
   };
+  return network;
 }
