@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CHECK_EXIT, checkStatuses } from '../../src/cli/mirrors/check-status.js';
-import { isStuck } from '../../src/cli/mirrors/wait-active.js';
+import { CommandError } from '../../src/cli/errors.js';
+import { NotRunningError } from '../../src/control/control-client.js';
+import { isStuck, waitUntilActive } from '../../src/cli/mirrors/wait-active.js';
 import { statusOf, type ComponentStatus, type MirrorStatus } from '../../src/control/status.js';
 import { makeRig } from '../support/mirror-rig.js';
 
@@ -34,6 +36,48 @@ test.each([
   ],
 ] as const)('monitoring learns of a mirror with a component %j', (fields, exitCode, line) => {
   expect(checkStatuses([mirrorWith(fields)])).toEqual({ exitCode, lines: [line] });
+});
+
+test('monitoring learns what a mirror waits for that does not run yet', () => {
+  const waiting = {
+    ...mirrorWith({ state: 'DISCONNECTED' }),
+    state: 'STARTING',
+    waitsFor: 'b is not there',
+  } as const;
+  expect(checkStatuses([waiting])).toEqual({ exitCode: 4, lines: ['mirror/rig STARTING: b is not there'] });
+});
+
+describe('who waits for a mirror', () => {
+  const nobody = new CommandError('No such geom', { cause: new NotRunningError('nobody listens') });
+  const waitFor = (answers: (MirrorStatus | Error)[]): Promise<void> =>
+    waitUntilActive({
+      name: 'rig',
+      flags: { runDir: '/nowhere' },
+      label: 'synchronize',
+      wanted: ({ components }) => components,
+      limitMs: null,
+      look: () => {
+        const answer = answers.shift() ?? new Error('no more answers');
+        return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+      },
+    });
+  const starting: MirrorStatus = { ...mirrorWith({ state: 'DISCONNECTED' }), state: 'STARTING' };
+
+  test('does not mind that it can not be asked for a moment when it begins to run', async () => {
+    await waitFor([starting, nobody, nobody, mirrorWith({ state: 'ACTIVE' })]);
+  });
+
+  test('hears of its end', async () => {
+    await expect(waitFor([mirrorWith({ state: 'STALE' }), nobody])).rejects.toThrow('No such geom');
+    await expect(waitFor([starting, new CommandError('another error')])).rejects.toThrow('another error');
+  });
+
+  test('hears that only a person can help', async () => {
+    const resting = mirrorWith({ state: 'DISCONNECTED', isInactive: true });
+    await expect(waitFor([resting])).rejects.toThrow(
+      'mirror/rig is DEGRADED: disk1 (DISCONNECTED, INACTIVE)',
+    );
+  });
 });
 
 test('of several mirrors the worst one counts', () => {

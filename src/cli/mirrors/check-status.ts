@@ -25,7 +25,8 @@ function exitCodeOf({ state, components }: MirrorStatus): number {
   return components.every(isComing) ? CHECK_EXIT.synchronizing : CHECK_EXIT.degraded;
 }
 
-function lineOf({ name, state, components }: MirrorStatus): string {
+function lineOf({ name, state, components, waitsFor }: MirrorStatus): string {
+  if (waitsFor !== null) return `mirror/${name} ${state}: ${waitsFor}`;
   const others = components.filter((component) => component.state !== 'ACTIVE');
   return [`mirror/${name} ${state}`, ...others.map(troubleText)].join(', ');
 }

@@ -1,14 +1,19 @@
 import type { Command } from 'commander';
+import { NotRunningError } from '../../control/control-client.js';
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { systemClock } from '../../device/clock.js';
 import { CommandError, InterruptedError, UsageError } from '../errors.js';
 import { delayUnless, withSignals, type Interrupt } from '../interrupt.js';
+import { writeQuietly } from '../output.js';
 import { Progress } from '../progress.js';
 import { parseSeconds } from '../units.js';
 import { askStatus, type RunDirFlags } from './run-dir.js';
 import { troubleText } from './status-text.js';
 
 const POLL_MS = 200;
+
+/** A mirror that waited for its components can't be asked for a moment when it begins to run. */
+const MISSES_MAX = 15;
 
 export interface WaitFlags {
   readonly wait?: boolean;
@@ -37,6 +42,8 @@ export interface WaitOptions {
   readonly wanted: (status: MirrorStatus) => readonly ComponentStatus[];
   /** Null for no limit. */
   readonly limitMs: number | null;
+  /** Left out: asks the mirror. */
+  readonly look?: () => Promise<MirrorStatus>;
 }
 
 /**
@@ -55,15 +62,24 @@ export async function waitUntilActive(options: WaitOptions): Promise<void> {
 }
 
 async function wait(options: WaitOptions, interrupt: Interrupt, shown: CopyProgress): Promise<void> {
-  const { name, flags, wanted, limitMs } = options;
+  const { name, flags, wanted, limitMs, look = () => askStatus(name, flags) } = options;
   const startMs = systemClock.nowMs();
+  let status: MirrorStatus | null = null;
+  let misses = 0;
   for (;;) {
-    const status = await askStatus(name, flags);
-    const components = wanted(status);
-    const left = components.filter(({ state }) => state !== 'ACTIVE');
+    try {
+      status = await look();
+      misses = 0;
+    } catch (error) {
+      const isBetween = status?.state === 'STARTING' && isNobodyThere(error) && misses < MISSES_MAX;
+      if (status === null || !isBetween) throw error;
+      misses += 1;
+    }
+    const { state } = status;
+    const left = wanted(status).filter((one) => one.state !== 'ACTIVE');
     if (left.length === 0) return;
-    const how = `mirror/${name} is ${status.state}: ${left.map(troubleText).join(', ')}`;
-    if (left.every((one) => isStuck(one, status))) throw new CommandError(how);
+    const how = `mirror/${name} is ${state}: ${left.map(troubleText).join(', ')}`;
+    if (left.every(isStuckIn(status))) throw new CommandError(how);
     if (limitMs !== null && systemClock.nowMs() - startMs >= limitMs) {
       throw new CommandError(`${how}; that is not waited for any longer`);
     }
@@ -74,6 +90,14 @@ async function wait(options: WaitOptions, interrupt: Interrupt, shown: CopyProgr
     await delayUnless(interrupt, POLL_MS);
   }
 }
+
+const isStuckIn =
+  (status: MirrorStatus) =>
+  (component: ComponentStatus): boolean =>
+    isStuck(component, status);
+
+const isNobodyThere = (error: unknown): boolean =>
+  error instanceof Error && error.cause instanceof NotRunningError;
 
 /** Only a person can help: nothing is tried any more. */
 export const isStuck = (
@@ -86,6 +110,7 @@ class CopyProgress {
   #progress: Progress | null = null;
   #totalBytes = 0;
   #shownBytes = 0;
+  #said = '';
 
   constructor(private readonly label: string) {}
 
@@ -94,7 +119,7 @@ class CopyProgress {
       resync === null || resync.totalBytes === 0 ? [] : [resync],
     );
     if (copies.length === 0) {
-      this.#progress?.remark(components.find(({ why }) => why !== null)?.why ?? 'waiting');
+      this.#say(components);
       return;
     }
     const totalBytes = sum(copies.map((copy) => copy.totalBytes));
@@ -108,6 +133,15 @@ class CopyProgress {
     this.#progress.remark(null);
     this.#progress.advance(copiedBytes - this.#shownBytes);
     this.#shownBytes = copiedBytes;
+  }
+
+  /** Nothing is copied. */
+  #say(components: readonly ComponentStatus[]): void {
+    const text = `waiting for ${components.map(troubleText).join(', ')}`;
+    if (text === this.#said) return;
+    this.#said = text;
+    if (this.#progress === null) writeQuietly(process.stderr, `${text}\n`);
+    else this.#progress.note(text);
   }
 
   finish(): void {
