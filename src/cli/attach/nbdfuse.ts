@@ -11,7 +11,7 @@ import { needProgram, needSuccess, oneLine, runProgram, type System, waitFor } f
 const START_MS = 10_000;
 /** It finishes what it was asked; a mirror that hangs may never answer that. */
 const END_MS = 5_000;
-const BUSY_MS = 2_000;
+const BUSY_MS = 10_000;
 
 /**
  * Without the kernel's NBD: nbdfuse makes a file of the mirror, and a loop device makes a block device of the file. The
