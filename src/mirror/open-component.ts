@@ -125,7 +125,9 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
   if (area.state === 'damaged') {
     return bareOf(handle, label, `has a private area that can't be believed: ${area.why}`);
   }
-  const { superblock } = area.store;
+  // The kernel copies to a component without telling our superblock; and what it writes meanwhile may be missing there.
+  const isMixture = area.store.superblock.isInconsistent || label.diskFlags.synchronizing;
+  const superblock: Superblock = { ...area.store.superblock, isInconsistent: isMixture };
   const foreign = foreignReason(label, superblock, handle.area !== null);
   if (foreign !== null) return { state: 'none', why: foreign };
   opened.guardReturn?.(superblockCheck(area.store, areaAt));

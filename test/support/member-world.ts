@@ -67,13 +67,14 @@ export class MemberWorld {
 
   constructor(names: string, sizes: Readonly<Record<string, number>> = {}) {
     for (const name of names) this.#media.set(name, Buffer.alloc(sizes[name] ?? DISK_BYTES));
-    this.#plugIn();
+    this.plugIn();
   }
 
   /** Puts the disks in as they are on their media. */
-  #plugIn(): void {
+  plugIn(names?: string): void {
     this.#power.requestsLeft = Infinity;
     for (const [name, medium] of this.#media) {
+      if (names?.includes(name) === false) continue;
       this.#devices.set(name, new PoweredDevice(this.#power, medium, !this.#unflushable.has(name)));
     }
   }
@@ -81,13 +82,13 @@ export class MemberWorld {
   /** From now on this disk knows no flush, as one behind a ggated before FreeBSD 14. Nothing runs. */
   denyFlush(name: string): void {
     this.#unflushable.add(name);
-    this.#plugIn();
+    this.plugIn();
   }
 
   copy(): MemberWorld {
     const copy = new MemberWorld('');
     for (const [name, medium] of this.#media) copy.#media.set(name, Buffer.from(medium));
-    copy.#plugIn();
+    copy.plugIn();
     return copy;
   }
 
@@ -110,7 +111,7 @@ export class MemberWorld {
       const before = this.#media.get(name) ?? Buffer.alloc(0);
       this.#media.set(name, Buffer.concat([before, Buffer.alloc(addedBytes, name)]));
     }
-    this.#plugIn();
+    this.plugIn();
   }
 
   /** Puts another world's disk in the place of one. */
@@ -182,7 +183,7 @@ export class MemberWorld {
   crash(seed: number): void {
     const random = new SeededRandom(seed);
     for (const [name, device] of this.#devices) this.#media.set(name, device.crash(random));
-    this.#plugIn();
+    this.plugIn();
   }
 
   /** The same disks after a loss of power, of which this world knows nothing. */
@@ -190,7 +191,7 @@ export class MemberWorld {
     const random = new SeededRandom(seed);
     const copy = new MemberWorld('');
     for (const [name, device] of this.#devices) copy.#media.set(name, device.crash(random));
-    copy.#plugIn();
+    copy.plugIn();
     return copy;
   }
 
