@@ -1,18 +1,33 @@
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { areaOffsetBytes, areaSizeBytes } from '../../src/protocol/area-layout.js';
+import { familyOf } from '../support/processes.js';
+import type { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
 import type { Cable } from './hosts.js';
-import { commandOn, Program } from './programs.js';
-import { runTool } from '../support/tools.js';
+import { Program } from './programs.js';
 
 const PORT = 3080;
+const BLOCK_BYTES = 4096;
+
+/**
+ * What of a component's metadata is spoiled. It gets over `superblock` (one copy), `log` and `bitmap` by itself; with
+ * `area` (both superblocks) or `label` it is a component no more until it is inserted anew.
+ */
+export const SPOILS = ['superblock', 'log', 'bitmap', 'area', 'label'] as const;
+export type Spoil = (typeof SPOILS)[number];
 
 /** A host with an image and a `ggmirror serve` for it. */
 export class Backup {
   #server: Program | null = null;
+  /** It has to be inserted anew. */
+  isSpoiled = false;
 
   constructor(
     readonly index: number,
     readonly cable: Cable,
     readonly image: string,
+    private readonly imageBytes: number,
     private readonly logPath: string,
     private readonly endedByItself: (what: string) => void,
   ) {}
@@ -45,6 +60,61 @@ export class Backup {
     await server?.kill();
   }
 
+  /** One of the processes that serve a client each, if there is one. */
+  killSession(random: SeededRandom): void {
+    const server = this.#server;
+    if (server === null) return;
+    const sessions = familyOf(server.pid).filter((pid) => pid !== server.pid);
+    if (sessions.length === 0) return;
+    try {
+      process.kill(random.pick(sessions), 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
+  }
+
+  /** Only while no server runs. */
+  spoil(what: Spoil, mediaSizeBytes: number, random: SeededRandom): void {
+    const areaAt = areaOffsetBytes(mediaSizeBytes);
+    const bitmapsAt = areaAt + 18 * BLOCK_BYTES;
+    const bitmapBlocks = (areaSizeBytes(mediaSizeBytes) - 18 * BLOCK_BYTES) / BLOCK_BYTES;
+    const [offsetBytes, lengthBytes] = {
+      superblock: [areaAt + BLOCK_BYTES * random.below(2), BLOCK_BYTES],
+      log: [areaAt + BLOCK_BYTES * (2 + random.below(16)), BLOCK_BYTES],
+      bitmap: [bitmapsAt + BLOCK_BYTES * random.below(bitmapBlocks), BLOCK_BYTES],
+      area: [areaAt, 2 * BLOCK_BYTES],
+      label: [this.imageBytes - 512, 300],
+    }[what] as [number, number];
+    const fd = openSync(this.image, 'r+');
+    writeSync(fd, random.bytes(lengthBytes), 0, lengthBytes, offsetBytes);
+    closeSync(fd);
+    this.isSpoiled ||= what === 'area' || what === 'label';
+  }
+
+  /** Nothing is left of the file system under the image. */
+  fillDisk(): void {
+    const fd = openSync(this.#filler, 'a');
+    try {
+      for (const size of [65_536, BLOCK_BYTES]) {
+        try {
+          for (;;) writeSync(fd, Buffer.alloc(size, 1));
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+        }
+      }
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  clearDisk(): void {
+    rmSync(this.#filler, { force: true });
+  }
+
+  get #filler(): string {
+    return join(dirname(this.image), 'filler');
+  }
+
   async pause(): Promise<void> {
     await this.#server?.pause();
   }
@@ -57,10 +127,5 @@ export class Backup {
     const server = this.#server;
     this.#server = null;
     await server?.stop();
-  }
-
-  /** Runs ggmirror there to its end. Rejects, with what it said, if it fails. */
-  run(...words: readonly string[]): Promise<string> {
-    return runTool(...commandOn(this.cable.host, words));
   }
 }

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { MirrorStatus } from '../../src/control/status.js';
 import { createImage } from '../../src/device/file-device.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
@@ -9,14 +10,21 @@ import { differences } from './compare.js';
 import { EventLog } from './event-log.js';
 import { Hosts } from './hosts.js';
 import { MirrorDaemon } from './mirror-daemon.js';
-import { backupVictim, cableVictim, mirrorVictim, Troublemaker, type Victim } from './troubles.js';
+import {
+  backupVictim,
+  cableVictim,
+  diskVictim,
+  mirrorVictim,
+  Troublemaker,
+  type Victim,
+} from './troubles.js';
 import { Workload } from './workload.js';
 
 const MIB = 1_048_576;
 const NAME = 'torture';
 const IMAGE_BYTES = 24 * MIB;
 /** Of the file system under a backup's image. */
-const BACKUP_DISK_BYTES = 32 * MIB;
+const BACKUP_DISK_BYTES = 28 * MIB;
 const TIMEOUT_SECONDS = 2;
 /** What a request may take beyond the time-out of its components, on a machine that is busy with other things. */
 const GRACE_MS = 30_000;
@@ -86,7 +94,7 @@ class Torture {
     this.#hosts = new Hosts(this.#random.chance(0.3) ? 2 : 1);
     this.#backups = this.#hosts.cables.map((cable, index) => {
       const [image, log] = [join(folder, `disk${index}/backup.img`), join(folder, `backup${index}.log`)];
-      return new Backup(index, cable, image, log, endedByItself);
+      return new Backup(index, cable, image, IMAGE_BYTES, log, endedByItself);
     });
     this.#local = join(folder, 'local.img');
     this.#mirror = new MirrorDaemon({
@@ -168,7 +176,11 @@ class Torture {
   /** Noise and calm by turns; the mirror becomes whole in each calm. */
   async #makeTrouble(workload: Workload, endMs: number): Promise<void> {
     const victims: Victim[] = [
-      ...this.#backups.flatMap((backup) => [backupVictim(backup), cableVictim(backup)]),
+      ...this.#backups.flatMap((backup) => [
+        backupVictim(backup, workload.mediaSizeBytes, this.#random),
+        cableVictim(backup),
+        diskVictim(backup),
+      ]),
       mirrorVictim(this.#mirror),
     ];
     workload.start();
@@ -185,24 +197,42 @@ class Torture {
       await this.#orBroken(delay(Math.min(noiseMs, Math.max(0, endMs - performance.now()))));
       await this.#troublemaker.choose([]);
       this.#log.note('calm');
+      for (const backup of this.#backups) if (backup.isSpoiled) await this.#insertAnew(backup);
       const { mediaSizeBytes } = await this.#untilComplete();
       this.#log.note('COMPLETE');
+      if (this.#random.chance(0.3)) await this.#mirror.run('verify', NAME);
       await this.#orBroken(workload.stop());
       this.#expectSame(mediaSizeBytes);
       workload.start();
     }
   }
 
-  async #untilComplete(): Promise<{ readonly mediaSizeBytes: number }> {
+  /** What the operator does about one that is no component any more. Forgets nobody else: they are waited for. */
+  async #insertAnew(backup: Backup): Promise<void> {
+    const spoiled = this.#backups.filter(({ isSpoiled }) => isSpoiled).map(({ uri }) => uri);
+    await this.#untilStatus('the other components', ({ components }) =>
+      components.every(({ name, state }) => state !== 'DISCONNECTED' || spoiled.includes(name)),
+    );
+    await this.#mirror.run('forget', NAME);
+    await this.#mirror.run('insert', '--force', NAME, backup.uri);
+    backup.isSpoiled = false;
+    this.#log.note(`inserted anew: ${backup.name}`);
+  }
+
+  #untilComplete(): Promise<MirrorStatus> {
+    return this.#untilStatus('COMPLETE', ({ state }) => state === 'COMPLETE');
+  }
+
+  async #untilStatus(what: string, isSo: (status: MirrorStatus) => boolean): Promise<MirrorStatus> {
     let last = 'no answer';
     try {
       return await until(
-        'COMPLETE',
+        what,
         async () => {
           if (this.#problem !== null) throw new Error(this.#problem);
           const status = await this.#mirror.status().catch((error: unknown) => String(error));
           last = typeof status === 'string' ? status : JSON.stringify(status);
-          return typeof status !== 'string' && status.state === 'COMPLETE' ? status : null;
+          return typeof status !== 'string' && isSo(status) ? status : null;
         },
         COMPLETE_MS,
       );

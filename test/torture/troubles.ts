@@ -1,5 +1,5 @@
 import type { SeededRandom } from '../support/seeded-random.js';
-import type { Backup } from './backup.js';
+import { SPOILS, type Backup } from './backup.js';
 import type { EventLog } from './event-log.js';
 import { CABLE_TROUBLES } from './hosts.js';
 import type { MirrorDaemon } from './mirror-daemon.js';
@@ -18,14 +18,49 @@ export interface Victim {
   readonly troubles: readonly Trouble[];
 }
 
-export function backupVictim(backup: Backup): Victim {
+/** Twice what happens often. */
+export function backupVictim(backup: Backup, mediaSizeBytes: number, random: SeededRandom): Victim {
+  const kill = {
+    kind: 'kill server',
+    lastsMsMax: 4000,
+    begin: () => backup.kill(),
+    end: () => backup.serve(),
+  };
+  const pause = {
+    kind: 'pause server',
+    lastsMsMax: 6000,
+    begin: () => backup.pause(),
+    end: () => backup.resume(),
+  };
+  const spoil = (what: (typeof SPOILS)[number]): Trouble => ({
+    kind: `spoil ${what}`,
+    lastsMsMax: 2000,
+    begin: async () => {
+      await backup.kill();
+      backup.spoil(what, mediaSizeBytes, random);
+    },
+    end: () => backup.serve(),
+  });
+  const killSession = {
+    kind: 'kill session',
+    lastsMsMax: 1000,
+    begin: () => backup.killSession(random),
+    end: () => undefined,
+  };
   return {
     name: backup.name,
-    troubles: [
-      { kind: 'kill server', lastsMsMax: 4000, begin: () => backup.kill(), end: () => backup.serve() },
-      { kind: 'pause server', lastsMsMax: 6000, begin: () => backup.pause(), end: () => backup.resume() },
-    ],
+    troubles: [kill, kill, kill, pause, pause, pause, killSession, killSession, ...SPOILS.map(spoil)],
   };
+}
+
+export function diskVictim(backup: Backup): Victim {
+  const full = {
+    kind: 'disk full',
+    lastsMsMax: 6000,
+    begin: () => backup.fillDisk(),
+    end: () => backup.clearDisk(),
+  };
+  return { name: `disk of ${backup.name}`, troubles: [full] };
 }
 
 export function cableVictim({ name, cable }: Backup): Victim {

@@ -30,6 +30,7 @@ export interface WorkloadOptions {
  * answered, or one under way with it. Programs are killed, but no kernel is, so what was answered survives without a flush.
  */
 export class Workload {
+  readonly mediaSizeBytes: number;
   readonly #registers = new Registers();
   readonly #connections = new Set<Connection>();
   readonly #places: readonly number[];
@@ -45,6 +46,7 @@ export class Workload {
   readonly #history = new Map<number, string>();
 
   constructor(private readonly options: WorkloadOptions) {
+    this.mediaSizeBytes = options.mediaSizeBytes;
     this.#sectorCount = Math.floor(options.mediaSizeBytes / SECTOR_BYTES);
     const random = new SeededRandom(options.seed);
     this.#places = Array.from({ length: PLACES }, () => random.below(this.#sectorCount - PLACE_SECTORS));
