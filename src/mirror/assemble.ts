@@ -235,7 +235,7 @@ function giveUp(
   discarded: readonly number[],
   { afterSplitBrain = 'disconnect', discard = [], events }: AssembleOptions,
 ): void {
-  const why = discard.length > 0 ? 'as was said' : `as ${afterSplitBrain} has it`;
+  const why = `as ${discard.length > 0 ? 'a person' : afterSplitBrain} has it`;
   for (const slot of discarded) events.changed('discarded', componentIn(mirror, slot), why);
 }
 

@@ -1,4 +1,4 @@
-import { judgeArrival, type ArrivalRefusal, type RefusedArrival, type Verdict } from './arrival.js';
+import { judgeArrival, type ArrivalRefusal, type CopyWish, type RefusedArrival } from './arrival.js';
 import type { Component } from './component.js';
 import { givenUp } from './decide/split-brain-policy.js';
 import type { Journal } from './journal.js';
@@ -22,13 +22,15 @@ const mayCome = ({ isWanted, isConnected }: Component): boolean => isWanted && !
  */
 export async function receive(
   component: Component,
-  { touch, superblock, media: { store } }: Arrival,
-  { options, journal, active }: ReceptionHost,
+  arrival: Arrival,
+  host: ReceptionHost,
 ): Promise<'accept' | 'unwanted' | ArrivalRefusal> {
   if (!mayCome(component)) return 'unwanted';
+  const { options, journal } = host;
   // What is written down about it counts, and this may be the loss of it.
   await journal.lossesRecorded();
-  const inStep = active.map(({ identity }) => identity.slot).sort((one, other) => one - other);
+  const inStep = host.active.map(({ identity }) => identity.slot).sort((one, other) => one - other);
+  const { superblock, touch, media } = arrival;
   const { genid, syncid } = superblock;
   const { slot, uuid: componentUuid } = component.identity;
   const verdict = judgeArrival(
@@ -40,37 +42,55 @@ export async function receive(
       isFull: component.isFull,
     },
   );
-  const refuse = (refused: RefusedArrival): ArrivalRefusal => {
-    component.refused = refused;
-    component.trouble = whyRefused(refused, component.name, options.name);
-    options.events.changed(refused.outcome, component, component.trouble);
-    return refused.outcome;
-  };
-  if (verdict.outcome === 'foreign') return refuse({ outcome: 'foreign', copyBytes: null });
+  if (verdict.outcome === 'foreign')
+    return refuse(component, host, { outcome: verdict.outcome, copyBytes: null });
+  const decider = component.isDiscarded ? 'a person' : (options.afterSplitBrain ?? 'disconnect');
   if (verdict.outcome !== 'accept' && !component.isDiscarded) {
-    const own = await ownAccount(store, inStep);
-    const { afterSplitBrain: policy = 'disconnect' } = options;
-    const self = {
-      changedBytes: component.missing.markedBytes,
-      wasStartedAlone: journal.slots[slot]?.isUnheard === true,
-    };
-    const peer = {
-      changedBytes: own.missing.markedBytes,
-      wasStartedAlone: inStep.some((one) => superblock.slots[one]?.isUnheard === true),
-    };
-    // What callers of this mirror have written is never given up under them.
+    const own = await ownAccount(media.store, inStep);
     const isGivenUp =
-      verdict.outcome === 'split brain' && !verdict.isFull && givenUp(policy, self, peer) === 'peer';
-    if (!isGivenUp)
-      return refuse({ outcome: verdict.outcome, copyBytes: copyBytes(component, own, verdict) });
-    component.isDiscarded = true;
-    options.events.changed('discarded', component, `as ${policy} has it`);
+      verdict.outcome === 'split brain' && isGivenUpBy(component, arrival, own, verdict, host);
+    if (!isGivenUp) {
+      return refuse(component, host, {
+        outcome: verdict.outcome,
+        copyBytes: copyBytes(component, own, verdict),
+      });
+    }
   }
-  if (verdict.isUnheard) await hear(component, store, inStep);
+  if (verdict.isUnheard) await hear(component, media.store, inStep);
   // It may have been taken out of use meanwhile, or have come another way.
   if (!mayCome(component)) return 'unwanted';
   if (verdict.isFull) markEverything(component);
+  if (verdict.outcome !== 'accept') {
+    component.isDiscarded = true;
+    options.events.changed('discarded', component, `as ${decider} has it`);
+  }
   return 'accept';
+}
+
+/** Whether the policy gives it up. What callers of this mirror have written is never given up under them. */
+function isGivenUpBy(
+  component: Component,
+  { superblock }: Arrival,
+  own: Marked,
+  { isFull }: CopyWish,
+  { options: { afterSplitBrain = 'disconnect' }, journal, active }: ReceptionHost,
+): boolean {
+  const self = {
+    changedBytes: component.missing.markedBytes,
+    wasStartedAlone: journal.slots[component.identity.slot]?.isUnheard === true,
+  };
+  const peer = {
+    changedBytes: own.missing.markedBytes,
+    wasStartedAlone: active.some(({ identity }) => superblock.slots[identity.slot]?.isUnheard === true),
+  };
+  return !isFull && givenUp(afterSplitBrain, self, peer) === 'peer';
+}
+
+function refuse(component: Component, { options }: ReceptionHost, refused: RefusedArrival): ArrivalRefusal {
+  component.refused = refused;
+  component.trouble = whyRefused(refused, component.name, options.name);
+  options.events.changed(refused.outcome, component, component.trouble);
+  return refused.outcome;
 }
 
 function whyRefused({ outcome }: RefusedArrival, name: string, mirror: string): string {
@@ -85,11 +105,7 @@ function whyRefused({ outcome }: RefusedArrival, name: string, mirror: string): 
   }
 }
 
-function copyBytes(
-  { missing }: Component,
-  own: Marked,
-  { isFull }: Extract<Verdict, { isFull: boolean }>,
-): number {
+function copyBytes({ missing }: Component, own: Marked, { isFull }: CopyWish): number {
   if (isFull) return missing.mediaSizeBytes;
   const both = new RegionBitmap(missing.mediaSizeBytes);
   both.union(missing);

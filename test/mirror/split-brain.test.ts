@@ -238,6 +238,7 @@ describe('a component that comes to a running mirror and was written without it'
     await untilComplete(running);
     expect(b.refused).toBeNull();
     expect(b.isDiscarded).toBe(false);
+    expect(world.events).toContain('b discarded');
     expect(b.counters.bytesWritten).toBe(3 * REGION_SIZE_BYTES);
     await running.close();
     expect(world.data('b').equals(world.data('a'))).toBe(true);
