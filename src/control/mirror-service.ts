@@ -24,6 +24,7 @@ import { Hooks, type StartHook } from './hooks.js';
 import { DEVICE_TIMEOUT_MS_MIN, EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
 import { Reconnect } from './reconnect.js';
 import type { RunningMirror } from './running-mirror.js';
+import { Users } from './users.js';
 import { type MirrorStatus, type ProviderSize, statusOf } from './status.js';
 
 export interface MirrorServiceOptions {
@@ -46,6 +47,11 @@ export interface MirrorServiceOptions {
   readonly resyncBytesPerSecond: number;
   readonly afterSplitBrain: SplitBrainPolicy;
   readonly controlPath: string;
+  /**
+   * With `degraded`: not without a remote component that is there and in use by somebody else, who may have taken over.
+   * The start fails with ASSEMBLE_MISSING then.
+   */
+  readonly respectsUsers: boolean;
   /** Whether a start that failed so is tried again: then nobody is told of it. Left out: none is. */
   readonly isTriedAgain?: (error: unknown) => boolean;
   /** Called just before the control socket is made: whoever has answered on it so far stops that. */
@@ -102,7 +108,11 @@ export class MirrorService implements RunningMirror {
     const hooks = hook === null ? null : new Hooks({ start: hook, clock: options.clock, log });
     const announcer = new Announcer({ name, log, hooks });
     const sizes = new Map<string, ProviderSize>();
-    const providers = options.providers.map((opener) => noticing(opener, sizes));
+    const users = new Users();
+    const openers = options.respectsUsers
+      ? options.providers.map((opener) => users.watch(opener))
+      : options.providers;
+    const providers = openers.map((opener) => noticing(opener, sizes));
     // Components go away while others are still being opened, when nobody brings them back yet.
     let service: MirrorService | null = null;
     const events: MirrorEvents = {
@@ -112,7 +122,10 @@ export class MirrorService implements RunningMirror {
       },
     };
     try {
-      const assembled = await assemble(assembleOptions(options, providers, events));
+      const assembled = await assemble({
+        ...assembleOptions(options, providers, events),
+        approve: () => users.requireNone(),
+      });
       service = new MirrorService(options, assembled, announcer, sizes);
       await service.#begin();
       return service;

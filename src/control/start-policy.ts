@@ -8,7 +8,7 @@ import { START_POLL_MS } from './limits.js';
  * - 'safe': after a crash it waits for those that were in step then, as one of them may have taken over; else it refuses;
  * - 'complete': it refuses;
  * - 'wait': it waits, for as long as it takes;
- * - a number of seconds: it waits so long, and then starts without them;
+ * - a number of seconds: it waits so long, and then starts without them, but for those that somebody else uses;
  * - 'degraded': it starts without them.
  */
 export type StartPolicy = 'safe' | 'complete' | 'wait' | 'degraded' | number;
@@ -37,7 +37,7 @@ export async function startPatiently<Started>(start: PatientStart<Started>): Pro
   for (;;) {
     const leftMs = limitMs - (clock.nowMs() - startMs);
     const isDegraded = policy === 'degraded' || leftMs <= 0;
-    const isTriedAgain = (error: unknown): boolean => !isDegraded && isWaitedFor(error, policy, why !== null);
+    const isTriedAgain = (error: unknown): boolean => isWaitedFor(error, policy, why !== null);
     try {
       return await attempt(isDegraded, isTriedAgain);
     } catch (error) {
@@ -47,7 +47,8 @@ export async function startPatiently<Started>(start: PatientStart<Started>): Pro
       why = reason;
     }
     ended ??= start.ended();
-    if (await endsWithin(ended, Math.min(START_POLL_MS, Math.max(0, leftMs)), clock)) return null;
+    if (await endsWithin(ended, leftMs > 0 ? Math.min(START_POLL_MS, leftMs) : START_POLL_MS, clock))
+      return null;
   }
 }
 

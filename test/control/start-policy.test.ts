@@ -13,6 +13,7 @@ class World {
   readonly clock = new FakeClock();
   readonly heard: string[] = [];
   isComplete = false;
+  isInUse = false;
   why = 'b is missing';
   attempts = 0;
   end: () => void = () => undefined;
@@ -28,7 +29,7 @@ class World {
       attempt: (isDegradedAllowed, isTriedAgain) => {
         this.attempts += 1;
         if (this.isComplete) return Promise.resolve('complete');
-        if (isDegradedAllowed) return Promise.resolve('degraded');
+        if (isDegradedAllowed && !this.isInUse) return Promise.resolve('degraded');
         const error =
           this.why === 'b is missing'
             ? missing(this.isAfterCrash)
@@ -97,6 +98,17 @@ test('a number of seconds is waited for, and then it starts degraded', async () 
   const world = await worldOf(5, { isAfterCrash: false });
   await world.pass(4_999);
   expect(world.outcome).toBeNull();
+  await world.pass(START_POLL_MS);
+  expect(world.outcome).toBe('degraded');
+});
+
+test('after those seconds it goes on waiting for what somebody else uses', async () => {
+  const world = await worldOf(5, { isAfterCrash: false });
+  world.isInUse = true;
+  for (let time = 0; time < 10; time++) await world.pass(START_POLL_MS);
+  expect(world.outcome).toBeNull();
+  expect(world.attempts).toBeLessThanOrEqual(11);
+  world.isInUse = false;
   await world.pass(START_POLL_MS);
   expect(world.outcome).toBe('degraded');
 });

@@ -71,14 +71,12 @@ export class Host {
   }
 
   untilState(state: MirrorStatus['state']): Promise<MirrorStatus> {
-    return this.untilStatus(state, (status) => status.state === state);
-  }
-
-  untilStatus(what: string, is: (status: MirrorStatus) => boolean): Promise<MirrorStatus> {
-    return until(what, async () => {
+    const look = async (): Promise<MirrorStatus | null> => {
       const now = await this.status();
-      return is(now) ? now : null;
-    });
+      return now.state === state ? now : null;
+    };
+    // A component that was away for long is tried again every 30 seconds.
+    return until(state, look, 50_000);
   }
 
   /** As if the machine had died, as far as its mirror is concerned. */

@@ -36,15 +36,18 @@ export function promoteCommand(): Command {
       `its components: ${RUNNING_COMPONENT_HELP}; left out: those of the configuration file`,
     )
     .option('--config <file>', `the configuration file (default: ${defaultConfigPath(process.platform)})`)
-    .option('-f, --force', 'also if a client writes to the image now: its session is ended, in order')
+    .option(
+      '-f, --force',
+      'also if a client writes to the image, which is sent away, or somebody else uses a component elsewhere',
+    )
     .addHelpText('after', EXAMPLES);
   return addStartOptions(command).action(async (name: string, providers: string[], flags: PromoteFlags) => {
     const given = givenOptions(command);
     const [settings] = wantedSettings({ name, providers, config: flags.config, given });
     if (settings === undefined) throw new UsageError(`no components of ${name} are known; name them`);
-    const lines = await withSignals((interrupt) =>
-      promote({ ...settings, degraded: true, startPolicy: 'degraded' }, flags.force === true, interrupt),
-    );
+    const isForced = flags.force === true;
+    const alone = { ...settings, degraded: true, startPolicy: 'degraded', respectsUsers: !isForced } as const;
+    const lines = await withSignals((interrupt) => promote(alone, isForced, interrupt));
     writeQuietly(process.stdout, `${lines.join('\n')}\n`);
   });
 }

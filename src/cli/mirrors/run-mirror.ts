@@ -70,13 +70,21 @@ async function startService(
   const { control: controlPath } = mirrorPaths(runDirectory, name);
   const names = components.map(({ provider }) => provider);
   const waiting = new WaitingMirror({ name, pid: process.pid, components: names, controlPath, clock, log });
+  const policy = settings.startPolicy ?? 'safe';
+  const respectsUsers = settings.respectsUsers || typeof policy === 'number';
   let hasWaited = false as boolean; // set in a callback
   try {
     const options = await serviceOptions(settings, around);
     const service = await startPatiently({
-      policy: settings.startPolicy ?? 'safe',
+      policy,
       attempt: (degraded, isTriedAgain) =>
-        MirrorService.start({ ...options, degraded, isTriedAgain, handOver: () => waiting.close() }),
+        MirrorService.start({
+          ...options,
+          degraded,
+          respectsUsers,
+          isTriedAgain,
+          handOver: () => waiting.close(),
+        }),
       waits: async (why) => {
         hasWaited = true;
         await waiting.waits(why);

@@ -34,6 +34,8 @@ type PlainOptions = Pick<
 export interface MirrorSettings extends PlainOptions {
   /** Null for 'safe'; 'degraded' if `degraded` is true. */
   readonly startPolicy: StartPolicy | null;
+  /** See MirrorServiceOptions. */
+  readonly respectsUsers: boolean;
   readonly components: readonly ComponentSpec[];
   readonly runDirectory: string;
   /** Null for the one in the run directory. */

@@ -22,6 +22,7 @@ export function settingsOf(
     components,
     degraded: options.degraded,
     startPolicy: startPolicyOf(options),
+    respectsUsers: false,
     source: null,
     balance: options.balance,
     sliceBytes: options.slice,
