@@ -76,6 +76,11 @@ async function stop(): Promise<void> {
   await world.stopAndRead();
 }
 
+/** The way out where a component can't be believed. */
+const WITHOUT_IT =
+  "start the mirror without it, with '--degraded', " +
+  "then take it in anew with 'ggmirror forget m' and 'ggmirror insert --force m b.img'";
+
 describe('a start is refused in one line, and leaves all data alone:', () => {
   beforeEach(async () => {
     await world.succeed('label', 'm', a, b);
@@ -84,7 +89,8 @@ describe('a start is refused in one line, and leaves all data alone:', () => {
   test('an image of another size than it had', async () => {
     appendFileSync(b, Buffer.alloc(MIB));
     expect(await refused(a, b)).toBe(
-      'b.img has no gmirror label in its last sector; check its name and its size',
+      'b.img has no gmirror label in its last sector; check its name and its size; ' +
+        "for one that was made larger, 'ggmirror resize' comes first",
     );
   });
 
@@ -92,16 +98,14 @@ describe('a start is refused in one line, and leaves all data alone:', () => {
     const label = readFileSync(b).subarray(-512);
     truncateSync(b, 6 * MIB);
     poke(b, 6 * MIB - 512, label);
-    expect(await refused(a, b)).toBe(
-      "b.img has its label inside the data of its mirror; start the mirror without it, with '--degraded'",
-    );
+    expect(await refused(a, b)).toBe(`b.img has its label inside the data of its mirror; ${WITHOUT_IT}`);
   });
 
   test('a label that is damaged', async () => {
     poke(b, 8 * MIB - 400, Buffer.from('damage'));
     expect(await refused(a, b)).toBe(
       "b.img has a label that can't be believed: the MD5 of the gmirror label does not match; it is damaged; " +
-        "start the mirror without it, with '--degraded'",
+        WITHOUT_IT,
     );
   });
 
