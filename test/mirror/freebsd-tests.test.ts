@@ -6,9 +6,9 @@ import { writeLabelSector } from '../../src/mirror/component-store.js';
 import { areaSizeBytes } from '../../src/protocol/area-layout.js';
 import { NO_DISK_FLAGS } from '../../src/protocol/gmirror-flags.js';
 import { decodeLabel, type GmirrorLabel } from '../../src/protocol/gmirror-label.js';
-import { writeBytes } from '../support/device-requests.js';
+import { readBytes, writeBytes } from '../support/device-requests.js';
 import { FakeClock } from '../support/fake-clock.js';
-import { aLabel, kernelSector } from '../support/labels.js';
+import { aLabel, encodeOldLabel, kernelSector } from '../support/labels.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { until } from '../support/until.js';
 
@@ -186,6 +186,25 @@ describe('a mirror of the kernel’s that is started with area files', () => {
     expect(disks.map(({ device, area }, i) => [device.data.equals(before[i] ?? device.data), area])).toEqual(
       disks.map(() => [true, null]),
     );
+  });
+
+  test('is refused, and nothing is written, with a flag in its label that must never be there (0x10)', async () => {
+    const disks = await disksWith({}, {});
+    const [one] = disks;
+    encodeOldLabel(aLabel(), { version: 3, dflags: 0x10n }).copy(
+      one?.device.data ?? Buffer.alloc(0),
+      MIB - 512,
+    );
+    const before = disks.map(({ device }) => Buffer.from(device.data));
+    await expect(start(disks)).rejects.toThrow('disk1 has flags in its label that nobody knows');
+    expect(disks.map(({ device }, i) => device.data.equals(before[i] ?? device.data))).toEqual([true, true]);
+  });
+
+  test('answers reads with balance none, with which the kernel never does', async () => {
+    const disks = await disksWith({ balance: 0 }, { balance: 0 });
+    const { mirror } = await start(disks);
+    const found = await readBytes(mirror, { offsetBytes: 0, lengthBytes: 512 });
+    expect([1, 2]).toContain(found[0]);
   });
 
   test('forgets who is missing when it is started degraded', async () => {
