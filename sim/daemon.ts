@@ -37,6 +37,13 @@ export interface DaemonOptions {
   readonly changed: (what: string, component: Component, why: string | null) => void;
 }
 
+export interface StartChoice {
+  readonly isDegraded: boolean;
+  /** Names of hosts whose disks a person has given up, or the one that has been chosen. */
+  readonly discard?: readonly string[];
+  readonly source?: string;
+}
+
 /** The mirror's process on one host: its own disk is local, the others are reached through their hosts' servers. */
 export class Daemon {
   readonly process: SimProcess;
@@ -74,11 +81,12 @@ export class Daemon {
   }
 
   /** Rejects with AssembleError or DeviceError. Never settles when the process is killed meanwhile. */
-  async start(isDegraded: boolean): Promise<void> {
+  async start({ isDegraded, ...choice }: StartChoice): Promise<void> {
     const { named, settings, chance, changed } = this.options;
     const { process } = this;
     const assembled = await assemble({
       ...settings,
+      ...choice,
       name: MIRROR_NAME,
       providers: named.map((host) => this.#openerOf(host)),
       degraded: isDegraded,

@@ -65,6 +65,8 @@ export class DiskHandle implements BlockDevice {
     private readonly world: World,
     private readonly process: SimProcess,
     private readonly drive: Drive,
+    /** In whose life it is written. */
+    private readonly life: object = process,
   ) {
     this.name = `${process.name}:${drive.disk.name}`;
     this.mediaSizeBytes = drive.disk.sizeBytes;
@@ -89,7 +91,7 @@ export class DiskHandle implements BlockDevice {
     const pending: Pending = {
       io,
       startedAt: world.nextOrder(),
-      mark: { answeredAt: Infinity, writer: this.process },
+      mark: { answeredAt: Infinity, writer: this.life },
       copy: null,
       isAnswered: false,
       isDone: false,
@@ -156,7 +158,7 @@ export class DiskHandle implements BlockDevice {
       conduct.beforeFlush();
       if (conduct.failing.flush > 0) {
         conduct.failing.flush -= 1;
-        disk.failFlush(this.process);
+        disk.failFlush(this.life);
         return 'DEVICE_IO';
       }
       disk.flush(startedAt);

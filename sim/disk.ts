@@ -11,7 +11,7 @@ const ZERO_CHUNK = Buffer.alloc(CHUNK_BYTES);
 export interface WriteMark {
   /** When it was answered, in the order of the world; Infinity while it is not. */
   answeredAt: number;
-  /** The process that wrote it. */
+  /** The process that it was written for. */
   readonly writer: object | null;
 }
 
@@ -103,8 +103,8 @@ export class SimDisk {
   }
 
   /**
-   * As kernels do after a failed flush: what was dirty counts as clean, and no later flush will write it. What another
-   * process left in the cache is spared: it can't be protected by anybody (docs/simulator.md, "What it leaves out").
+   * As kernels do after a failed flush: what was dirty counts as clean, and no later flush will write it. What was
+   * left in the cache for another process is spared: it can't be protected by anybody (docs/simulator.md, "What it leaves out").
    */
   failFlush(writer: object): void {
     for (const sectors of this.#unflushed.values())

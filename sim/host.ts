@@ -58,11 +58,11 @@ export class Host {
   }
 
   /** A client of the server; the one before it is gone when this resolves. Rejects if the mirror runs here. */
-  attach(wire: Wire): Promise<DiskHandle> {
+  attach(wire: Wire, client: SimProcess): Promise<DiskHandle> {
     return this.#inTurn(async () => {
       await this.#endAttachments();
       if (this.isTaken) throw new DeviceError('DEVICE_REFUSED', 'EBUSY', `${this.name}: the image is in use`);
-      const handle = new DiskHandle(this.world, this.#server, this.drive);
+      const handle = new DiskHandle(this.world, this.#server, this.drive, client);
       this.#attachments.add({ handle, wire });
       return handle;
     });

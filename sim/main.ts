@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { minimise } from './minimise.js';
 import { type WireKind, WIRES, planOf } from './plan.js';
 import { simulate } from './simulation.js';
+import { simulateSplitBrain } from './split-brain.js';
 import { BrokenPromise } from './world.js';
 
 const USAGE = `usage: npm run sim -- [options]
@@ -12,6 +13,7 @@ const USAGE = `usage: npm run sim -- [options]
   --hours N     go on for so long
   --trace       print everything that happens
   --wire KIND   queue (the default), sessions or alone: how remote components are reached
+  --split-brain both hosts start the mirror and write, without knowing of each other
   --minimise    leave out of a failing seed what it fails without, and print what is left
 `;
 const PROGRESS_MS = 10_000;
@@ -27,6 +29,7 @@ async function main(): Promise<void> {
       hours: { type: 'string' },
       trace: { type: 'boolean', default: false },
       wire: { type: 'string' },
+      'split-brain': { type: 'boolean', default: false },
       minimise: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -52,7 +55,10 @@ async function main(): Promise<void> {
   };
   let progressMs = startedMs;
   for (let seed = Number(values.seed); sum.runs < runsMax && performance.now() - startedMs < forMs; seed++) {
-    sum.failed += (await runSeed(seed, values, sum)) ? 0 : 1;
+    const isGood = values['split-brain']
+      ? await runSplitBrain(seed, values.trace, sum)
+      : await runSeed(seed, values, sum);
+    sum.failed += isGood ? 0 : 1;
     if (performance.now() - progressMs < PROGRESS_MS) continue;
     progressMs = performance.now();
     say(summary());
@@ -75,6 +81,16 @@ function wireOf(text: string | undefined): WireKind | undefined {
   const wire = WIRES.find((known) => known === text);
   if (wire === undefined) throw new Error(`--wire ${text}: known are ${WIRES.join(', ')}`);
   return wire;
+}
+
+/** As runSeed(). */
+async function runSplitBrain(seed: number, isTraced: boolean, sum: Sum): Promise<boolean> {
+  const failure = await simulateSplitBrain(seed, isTraced ? say : null);
+  sum.runs += 1;
+  if (failure === null) return true;
+  say(`seed ${seed}: ${failure.message}`);
+  say(`  replay: npm run sim -- --split-brain --seed ${seed} --trace`);
+  return false;
 }
 
 /** False if it broke a promise. */

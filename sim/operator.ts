@@ -217,7 +217,7 @@ export class Operator {
     world.say(
       () => `operator: starts the mirror at ${host.name}${isDegraded ? ', degraded if it must' : ''}`,
     );
-    daemon.start(isDegraded).then(
+    daemon.start({ isDegraded }).then(
       () => {
         if (this.#daemon === daemon) this.#started(daemon, startedAt);
       },

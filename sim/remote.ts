@@ -43,7 +43,7 @@ export async function openSimRemote(options: RemoteOptions): Promise<OpenedProvi
     wire.send('out', () => {
       if (!to.isOn) return;
       const { server } = to;
-      to.attach(wire).then(
+      to.attach(wire, process).then(
         (attached) => {
           if (server.isAlive)
             wire.send('back', () => {

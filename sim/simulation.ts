@@ -7,6 +7,7 @@ import { AT_HOME, Ending } from './ending.js';
 import { disturb } from './disturb.js';
 import { Alone } from './links/alone.js';
 import { serveSessions } from './links/sessions.js';
+import { guardProcess, type Trace } from './guard.js';
 import { Operator } from './operator.js';
 import type { Plan, Restart, Step } from './plan.js';
 import { Registers } from './registers.js';
@@ -34,10 +35,7 @@ export interface Counts {
 }
 
 /** Runs a plan to its end, or to the first promise that is broken. Never rejects for what the mirror does. */
-export async function simulate(
-  plan: Plan,
-  trace: ((line: string) => void) | null = null,
-): Promise<RunResult> {
+export async function simulate(plan: Plan, trace: Trace = null): Promise<RunResult> {
   const world = new World(trace);
   // What is thrown in a promise or a callback of a device ends a real process, too.
   const guard = guardProcess((error) => world.fail(error));
@@ -51,25 +49,6 @@ export async function simulate(
     watch.release();
     guard.release();
   }
-}
-
-/** Takes what nobody caught, instead of whoever else listens for it. */
-function guardProcess(caught: (error: Error) => void): { release(): void } {
-  const events = ['uncaughtException', 'unhandledRejection'] as const;
-  const others = events.map((event) => process.listeners(event as 'uncaughtException'));
-  const take = (error: unknown): void => caught(error instanceof Error ? error : new Error(String(error)));
-  for (const event of events) {
-    process.removeAllListeners(event);
-    process.on(event, take);
-  }
-  return {
-    release: () => {
-      events.forEach((event, index) => {
-        process.removeListener(event, take);
-        for (const other of others[index] ?? []) process.on(event as 'uncaughtException', other);
-      });
-    },
-  };
 }
 
 /** Of the flushes, so many are looked at. */

@@ -275,7 +275,7 @@ export class Journal {
   #writeIdentity(store: MetaStore, component: Component): Promise<void> {
     const isResyncing = component.state !== 'ACTIVE';
     // The target of a resync keeps the generation of its data until it has all of the new one.
-    const { current, history, ...rest } = this.#change(this.state, component);
+    const { current, history, ...rest } = this.#change(this.#stateFor(component), component);
     const change: SuperblockChange = isResyncing
       ? { ...rest, isInconsistent: true }
       : { ...rest, current, history, isInconsistent: false };
@@ -298,9 +298,15 @@ export class Journal {
     return slotTable(this.#members, { state, writer, confirmed });
   }
 
+  /** One that has failed is known by its genid until all has been copied to it: see Component.isCacheDoubtful. */
+  #stateFor({ isCacheDoubtful, state, store }: Component): JournalState {
+    if (state === 'ACTIVE' || !isCacheDoubtful) return this.state;
+    return { ...this.state, genid: store.superblock.genid };
+  }
+
   #label(component: Component, isSynchronizing: boolean): LabelState {
     return labelStateOf(component, {
-      state: this.state,
+      state: isSynchronizing ? this.#stateFor(component) : this.state,
       isRunning: this.#isRunning,
       isSynchronizing,
       all: this.#members.length,

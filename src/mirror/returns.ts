@@ -45,6 +45,8 @@ export class Returns {
   /** A component that is behind is there, and all that it may miss is marked. */
   async admit(component: Component, media: ComponentMedia): Promise<'SYNCHRONIZING' | 'STALE'> {
     component.attach(media, 'attachedStale');
+    // Somebody has failed since it was in step, and it may have been this one, in an earlier life of the mirror.
+    if (media.store.superblock.genid < this.host.journal.state.genid) component.isCacheDoubtful = true;
     this.host.options.events.changed('stale', component, null);
     if (!this.host.isAutosync) return 'STALE';
     await this.startResync(component);
