@@ -204,6 +204,8 @@ export class DiskHandle implements BlockDevice {
       const { op } = pending.io;
       const isWrite = op !== 'read' && op !== 'flush' && op !== 'checksum';
       if (isWrite && !pending.isDone) this.#writePart(pending);
+      // Whatever of it is in the cache the next flush writes.
+      pending.mark.answeredAt = this.world.nextOrder();
     }
     this.#pending.clear();
     for (const resolve of this.#whenIdle.splice(0)) resolve();

@@ -79,8 +79,9 @@ export async function writeNewcomer(
   all: number,
 ): Promise<void> {
   const { mediaSizeBytes, sectorSizeBytes, options, journal } = mirror;
-  // As gmirror's insert does it: syncid 0 is older than any.
-  const ids = { genid: journal.state.genid, syncid: 0 };
+  // As gmirror's insert does it: syncid 0 is older than any. And it may be one that failed here and was taken out: with an
+  // older genid its cache is not believed (Component.isCacheDoubtful).
+  const ids = { genid: 0, syncid: 0 };
   await eraseLabelSector(device);
   const superblock: NewSuperblock = {
     ...ids,
