@@ -28,7 +28,8 @@ export class Backup {
     readonly cable: Cable,
     readonly image: string,
     private readonly imageBytes: number,
-    private readonly logPath: string,
+    readonly logPath: string,
+    readonly runDirectory: string,
     private readonly endedByItself: (what: string) => void,
   ) {}
 
@@ -47,7 +48,7 @@ export class Backup {
   async serve(): Promise<void> {
     const words = ['serve', '--port', String(PORT), '--allow', '198.51.100.0/24', this.image];
     const { host } = this.cable;
-    const server = Program.start(host, words, this.logPath, (how) => {
+    const server = Program.start(host, words, this, (how) => {
       this.endedByItself(`the server of ${this.name} ended by itself: ${how}`);
     });
     this.#server = server;

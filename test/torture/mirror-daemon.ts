@@ -56,8 +56,8 @@ export class MirrorDaemon {
   }
 
   async #tryStart(words: readonly string[]): Promise<boolean> {
-    const { host, logPath, endedByItself } = this.options;
-    const program = Program.start(host, words, logPath, (how) => {
+    const { host, endedByItself } = this.options;
+    const program = Program.start(host, words, this.options, (how) => {
       if (this.#program === program) endedByItself(`the mirror's daemon ended by itself: ${how}`);
     });
     const hasLaunched = (): boolean => program.output.includes(' launched ');

@@ -41,14 +41,18 @@ export class Program {
   static start(
     host: Host,
     words: readonly string[],
-    logPath: string,
+    { logPath, runDirectory }: { readonly logPath: string; readonly runDirectory: string },
     endedByItself: (how: string) => void,
   ): Program {
     const log = openSync(logPath, 'a');
     const logFromBytes = readFileSync(logPath).length;
     const [command, ...rest] = commandOn(host, words);
     // In a group of its own: an interrupt from the terminal is for us, and we end it in order.
-    const child = spawn(command, rest, { stdio: ['ignore', log, log], detached: true });
+    const child = spawn(command, rest, {
+      stdio: ['ignore', log, log],
+      detached: true,
+      env: { ...process.env, GGMIRROR_RUN_DIR: runDirectory },
+    });
     closeSync(log);
     if (child.pid === undefined) throw new Error(`${command} can't be started`);
     const ended = once(child, 'exit').then(([code, signal]: unknown[]) => String(code ?? signal));

@@ -1,16 +1,14 @@
-import { mkdtempSync, readFileSync, rmSync, existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { dirname, join } from 'node:path';
+import { expect, inject, test } from 'vitest';
+import { until } from '../support/until.js';
+import { TORTURE_SECONDS, TORTURE_SEED } from './beside.js';
 import { canMakeHosts } from './hosts.js';
-import { torture } from './torture.js';
+import { torture, type TortureResult } from './torture.js';
 
-/** Long enough in CI to be worth something; it waits for time-outs most of the time. */
-const SECONDS = Number(process.env['GGMIRROR_TORTURE_SECONDS'] ?? (process.env['CI'] === 'true' ? 120 : 15));
-const SEED = Number(process.env['GGMIRROR_TORTURE_SEED'] ?? Math.floor(Date.now() / 1000));
-/** Setting up, the last resync and comparing, on a machine that is busy with other tests. */
-const BESIDES_MS = 300_000;
-
+/** Setting up, resyncs and comparing, on a machine that is busy with other tests. */
+const LIMIT_MS = TORTURE_SECONDS * 1000 + 400_000;
 const LOGS = ['mirror.log', 'backup0.log', 'backup1.log'];
 const LOG_LINES_MAX = 40;
 
@@ -19,23 +17,31 @@ function tailOf(path: string): string {
   return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_MAX).join('\n');
 }
 
+function expectNoProblem({ problem, summary, events }: TortureResult, folder: string): void {
+  const logs = LOGS.map((name) => `${name}:\n${tailOf(join(folder, name))}`);
+  expect(problem, [...events, ...logs, summary].join('\n')).toBeNull();
+}
+
 test.skipIf(!canMakeHosts())(
   'real programs keep their promises while they are killed, stopped and cut off from each other',
   async () => {
+    const besides = inject('tortureResult');
+    if (besides !== null) {
+      const result = await until('the torture', () => readResult(besides), LIMIT_MS);
+      expectNoProblem(result, dirname(besides));
+      return;
+    }
     const folder = mkdtempSync(join(tmpdir(), 'ggmirror-torture-'));
     try {
-      const { problem, summary, events } = await torture({
-        seed: SEED,
-        seconds: SECONDS,
-        folder,
-        tell: null,
-      });
-      const logs = LOGS.map((name) => `${name}:\n${tailOf(join(folder, name))}`);
-      const story = [...events, ...logs, summary, `npm run torture -- --seconds ${SECONDS} --seed ${SEED}`];
-      expect(problem, story.join('\n')).toBeNull();
+      const options = { seed: TORTURE_SEED, seconds: TORTURE_SECONDS, folder, tell: null };
+      expectNoProblem(await torture(options), folder);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   },
-  SECONDS * 1000 + BESIDES_MS,
+  LIMIT_MS + 10_000,
 );
+
+function readResult(path: string): TortureResult | null {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as TortureResult) : null;
+}

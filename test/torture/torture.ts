@@ -94,7 +94,7 @@ class Torture {
     this.#hosts = new Hosts(this.#random.chance(0.3) ? 2 : 1);
     this.#backups = this.#hosts.cables.map((cable, index) => {
       const [image, log] = [join(folder, `disk${index}/backup.img`), join(folder, `backup${index}.log`)];
-      return new Backup(index, cable, image, IMAGE_BYTES, log, endedByItself);
+      return new Backup(index, cable, image, IMAGE_BYTES, log, join(folder, `run${index}`), endedByItself);
     });
     this.#local = join(folder, 'local.img');
     this.#mirror = new MirrorDaemon({
