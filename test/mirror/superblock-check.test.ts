@@ -1,8 +1,11 @@
 import { expect, test } from 'vitest';
+import type { ContentCheck } from '../../src/device/content-check.js';
 import { AreaStore } from '../../src/mirror/area-store.js';
+import { openComponent } from '../../src/mirror/open-component.js';
 import { superblockCheck } from '../../src/mirror/superblock-check.js';
 import { areaSizeBytes } from '../../src/protocol/area-layout.js';
 import { AREA_MEDIA_BYTES, newSuperblock } from '../support/area-model.js';
+import { MemberWorld } from '../support/member-world.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { request } from '../../src/device/request.js';
 
@@ -41,4 +44,25 @@ test('a provider whose superblocks are gone, or of another mirror, is not', asyn
   expect(await holds(device, store)).toBe(false);
   await request(device, 'write', { offsetBytes: AT_BYTES, lengthBytes: 8192 }, Buffer.alloc(8192));
   expect(await holds(device, store)).toBe(false);
+});
+
+test('a component that may come back by itself does so only while its superblock is the one that its mirror wrote', async () => {
+  const world = await new MemberWorld('ab').create('ab');
+  const checks: ContentCheck[] = [];
+  const guardReturn = (check: ContentCheck): void => void checks.push(check);
+  const opened = await openComponent({ device: world.device('b'), area: null, guardReturn });
+  if (opened.state !== 'ok') throw new Error(opened.why);
+  const [check] = checks;
+  if (check === undefined) throw new Error('nothing is guarded');
+  const now = async (): Promise<boolean> => {
+    const bytes = Buffer.alloc(check.lengthBytes);
+    await request(world.device('b'), 'read', check, bytes);
+    return check.holds(bytes);
+  };
+  await opened.store.writeSuperblock({ isRunning: true });
+  expect(await now()).toBe(true);
+  const stranger = await openComponent({ device: world.device('b'), area: null });
+  if (stranger.state !== 'ok') throw new Error(stranger.why);
+  await stranger.store.writeSuperblock({ isRunning: true });
+  expect(await now()).toBe(false);
 });
