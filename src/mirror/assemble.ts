@@ -102,7 +102,9 @@ function chosenOf(
 /** Those that are components; throws where a provider is none, or one that can't be left out. */
 function presentOf(assembly: Assembly, options: AssembleOptions): readonly PresentProvider[] {
   const present: PresentProvider[] = [];
-  for (const found of assembly.providers) {
+  // One that only lacks its area may do so because of another's trouble, which says more.
+  const isBare = ({ state }: FoundProvider): number => Number(state === 'bare');
+  for (const found of [...assembly.providers].sort((one, other) => isBare(one) - isBare(other))) {
     if (found.state === 'ok') {
       const { name } = found.facts.superblock;
       if (name !== options.name) {
