@@ -9,6 +9,7 @@ import { LINGER_MS } from '../stream/limits.js';
 import { Replies } from '../stream/replies.js';
 import { RequestReader } from '../stream/request-reader.js';
 import { SlabMemory, type SlabPool } from '../stream/slabs.js';
+import { FlushDebt } from './flush-debt.js';
 import { END_FLUSH_MS_MAX, KEEP_ALIVE_MISSES, SEND_TIMEOUT_MS, STUCK_MS_MAX, TICK_MS } from './limits.js';
 import { type SessionCounters, SessionRequests } from './requests.js';
 import { GGATE_REQUEST_FORMAT } from './served-request.js';
@@ -38,6 +39,8 @@ export interface DeviceSessionOptions {
   readonly keepAliveMs: number;
   /** Requests that the device has for this long fail with ETIMEDOUT, and all others until it is done with them. */
   readonly deviceTimeoutMs: number;
+  /** What sessions on this device leave to each other; left out for a session that is the only one. */
+  readonly debt?: FlushDebt;
   readonly slabs: SlabPool;
   readonly clock: Clock;
   /** Calls back when this turn of the event loop is over, when answers are sent. setImmediate if not given. */
@@ -74,6 +77,7 @@ export class DeviceSession {
   readonly #memory: SlabMemory;
   readonly #replies: Replies;
   readonly #requests: SessionRequests;
+  readonly #debt: FlushDebt;
   readonly #reader: RequestReader<EchoedHeader, ErrnoName>;
   #isReaderWaiting = false;
   #isPaused = false;
@@ -94,8 +98,10 @@ export class DeviceSession {
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
     this.#memory = new SlabMemory(options.slabs);
     this.#replies = new Replies(send, this.#memory, (count, bytes) => this.#sent(count, bytes));
+    this.#debt = options.debt ?? new FlushDebt();
     this.#requests = new SessionRequests({
       device,
+      debt: this.#debt,
       terms: {
         mediaSizeBytes: device.mediaSizeBytes,
         sectorSizeBytes: device.sectorSizeBytes,
@@ -215,6 +221,9 @@ export class DeviceSession {
     if (this.#ending === null || this.#isFinishing) return;
     if (!this.#requests.isIdle || !this.#requests.isDeviceIdle) return;
     this.#isFinishing = true;
+    // Of a client that did not end its session nobody knows whether it has read that.
+    const { flushError } = this.#requests;
+    if (flushError !== null && this.#ending !== 'detached') this.#debt.owe(flushError);
     const { device, access, clock } = this.options;
     const isCovered = access === 'ro' || !this.#requests.isDirty;
     if (isCovered || !device.can.flush) {
@@ -225,7 +234,10 @@ export class DeviceSession {
     const timer = clock.after(END_FLUSH_MS_MAX, () => this.#hangUp());
     const done = (error: DeviceError | null): void => {
       timer.cancel();
-      if (error !== null) this.options.events.failed(error);
+      if (error !== null) {
+        this.#debt.owe(error);
+        this.options.events.failed(error);
+      }
       this.#finish(error === null);
     };
     device.start({ op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0, done });

@@ -8,6 +8,7 @@ import type { AttachRequest } from '../halves.js';
 import { QuietLog, type ServerLog } from '../server-log.js';
 import { SessionSupervisor } from '../session-supervisor.js';
 import { SlabPool } from '../stream/slabs.js';
+import { FlushDebt } from './flush-debt.js';
 import { RunningDeviceSession } from './running-device-session.js';
 
 export interface DeviceSessionsOptions {
@@ -31,6 +32,7 @@ export class DeviceSessions extends SessionSupervisor<RunningDeviceSession> {
   constructor(options: DeviceSessionsOptions) {
     const { devices, clock, log } = options;
     const shared = { ...options, slabs: new SlabPool(), quietLog: new QuietLog(log, clock) };
+    const debts = new Map<string, FlushDebt>();
     super({
       ...options,
       isShared: false,
@@ -38,7 +40,9 @@ export class DeviceSessions extends SessionSupervisor<RunningDeviceSession> {
       begin: (halves, identity) => {
         const device = devices.get(halves.request.path);
         assert(device !== undefined, 'device sessions: an export without a device');
-        return new RunningDeviceSession(halves, identity, { ...shared, device });
+        const debt = debts.get(identity) ?? new FlushDebt();
+        debts.set(identity, debt);
+        return new RunningDeviceSession(halves, identity, { ...shared, device, debt });
       },
     });
   }

@@ -14,6 +14,7 @@ import { WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from '../stream/limits.js';
 import type { Replies } from '../stream/replies.js';
 import type { Payload, RequestSink } from '../stream/request-reader.js';
 import type { SlabMemory } from '../stream/slabs.js';
+import type { FlushDebt } from './flush-debt.js';
 import { InFlight } from './in-flight.js';
 import { ServedRequest, opOf } from './served-request.js';
 
@@ -30,6 +31,7 @@ export interface SessionRequestsOptions {
   readonly terms: SessionTerms;
   readonly memory: SlabMemory;
   readonly replies: Replies;
+  readonly debt: FlushDebt;
   readonly clock: Clock;
   /** Calls back when this turn of the event loop is over. */
   readonly afterTurn: (run: () => void) => void;
@@ -63,6 +65,8 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
   readonly counters: SessionCounters = { requests: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
   /** Whether something was written that no good flush covers. */
   isDirty = false;
+  /** Of the last flush, if it failed. */
+  flushError: DeviceError | null = null;
   readonly #inFlight = new InFlight<ServedRequest>();
   #parked: ServedRequest | null = null;
   #windowRequests = 0;
@@ -196,8 +200,9 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
     request.bufferAt = at + HEADER.sizeBytes;
   }
 
-  readonly #done = (request: ServedRequest, error: DeviceError | null): void => {
+  readonly #done = (request: ServedRequest, outcome: DeviceError | null): void => {
     this.#inFlight.remove(request);
+    const error = request.op === 'flush' ? this.#flushOutcome(outcome) : outcome;
     if (request.isGivenUp) this.#givenUp -= 1;
     else if (error === null) this.#succeed(request);
     else this.#fail(request, error);
@@ -208,6 +213,11 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
     this.#sendSoon();
     this.options.done();
   };
+
+  #flushOutcome(outcome: DeviceError | null): DeviceError | null {
+    this.flushError = outcome ?? this.options.debt.pay();
+    return this.flushError;
+  }
 
   #startParked(): void {
     const parked = this.#parked;

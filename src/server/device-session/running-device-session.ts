@@ -7,12 +7,15 @@ import type { QuietLog, ServerLog } from '../server-log.js';
 import type { SupervisedSession } from '../session-supervisor.js';
 import type { SlabPool } from '../stream/slabs.js';
 import { DeviceSession, type DeviceSessionEvents } from './device-session.js';
+import type { FlushDebt } from './flush-debt.js';
 import type { SessionCounters } from './requests.js';
 
 export interface RunningDeviceSessionOptions {
   readonly device: BlockDevice;
   /** See DeviceSessionOptions. */
   readonly deviceTimeoutMs: number;
+  /** Of the device. */
+  readonly debt: FlushDebt;
   /** See DeviceSessionOptions. */
   readonly afterTurn?: (run: () => void) => void;
   readonly slabs: SlabPool;
@@ -46,12 +49,14 @@ export class RunningDeviceSession implements SupervisedSession {
     readonly identity: string,
     private readonly options: RunningDeviceSessionOptions,
   ) {
-    const { device, deviceTimeoutMs, afterTurn, slabs, clock, log } = options;
+    const { device, deviceTimeoutMs, debt, afterTurn, slabs, clock, log } = options;
     const { receive, send, features, keepAliveMs } = halves;
     this.request = halves.request;
     this.#startedAtMs = clock.nowMs();
     this.#session = new DeviceSession({
       ...{ receive, send, device, features, keepAliveMs, deviceTimeoutMs, slabs, clock },
+      // Who only reads waits for no flush.
+      ...(halves.request.access !== 'ro' && { debt }),
       ...(afterTurn !== undefined && { afterTurn }),
       access: halves.request.access,
       events: this.#events(),

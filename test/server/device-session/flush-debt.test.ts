@@ -1,0 +1,49 @@
+import { describe, expect, test } from 'vitest';
+import { Features } from '../../../src/protocol/capabilities.js';
+import { COMMAND } from '../../../src/protocol/request.js';
+import { FlushDebt } from '../../../src/server/device-session/flush-debt.js';
+import { DeviceSessionRig, RIG_MEDIA_BYTES } from '../../support/device-session-rig.js';
+import { request } from '../../support/requests.js';
+
+const EIO = 5;
+const write = request(COMMAND.write, 0, 512, 1, Buffer.alloc(512, 7));
+const flush = request(COMMAND.flush, RIG_MEDIA_BYTES, 0, 2);
+
+/** A session that has answered these requests. */
+async function answering(debt: FlushDebt, isBroken: boolean, ...requests: Buffer[]) {
+  const rig = new DeviceSessionRig({ debt, features: Features.all });
+  if (isBroken) rig.device.plan = ({ op }) => (op === 'flush' ? { kind: 'fail', errno: 'EIO' } : null);
+  rig.deliver(...requests);
+  return { rig, errors: (await rig.answers()).map(({ errorNumber }) => errorNumber) };
+}
+
+describe('a flush that fails', () => {
+  test('at the end of a session is told to the next one, once', async () => {
+    const debt = new FlushDebt();
+    const first = await answering(debt, true, write);
+    first.rig.receive.finish();
+    await first.rig.settle();
+    expect(first.rig.result).toEqual({ reason: 'detached', isFlushed: false });
+    const second = await answering(debt, false, flush, flush);
+    expect(second.errors).toEqual([EIO, 0]);
+  });
+
+  test('is told again when nobody knows whether the client has heard of it', async () => {
+    const debt = new FlushDebt();
+    const first = await answering(debt, true, write, flush);
+    expect(first.errors).toEqual([0, EIO]);
+    first.rig.device.plan = () => null;
+    first.rig.receive.destroy();
+    await first.rig.settle();
+    expect((await answering(debt, false, flush, flush)).errors).toEqual([EIO, 0]);
+  });
+
+  test('is not told to another client when the one that was told has ended its session', async () => {
+    const debt = new FlushDebt();
+    const first = await answering(debt, true, write, flush);
+    first.rig.device.plan = () => null;
+    first.rig.receive.finish();
+    await first.rig.settle();
+    expect((await answering(debt, false, flush)).errors).toEqual([0]);
+  });
+});
