@@ -102,17 +102,6 @@ export const SESSION_BUGS: readonly Bug[] = [
     plant: () => patch(Durability.prototype, { restarted: () => undefined }),
   },
   {
-    name: 'the client takes what is answered during a flush for flushed',
-    plant: () => {
-      const { flushed } = Durability.prototype;
-      return patch(Durability.prototype, {
-        flushed(this: Durability) {
-          flushed.call(this, this.acknowledgedWrites);
-        },
-      });
-    },
-  },
-  {
     name: 'the client waits for an answer for ever',
     plant: () => patch(SilenceWatch.prototype, { begin: () => undefined }),
   },
