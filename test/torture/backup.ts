@@ -84,7 +84,8 @@ export class Backup {
       log: [areaAt + BLOCK_BYTES * (2 + random.below(16)), BLOCK_BYTES],
       bitmap: [bitmapsAt + BLOCK_BYTES * random.below(bitmapBlocks), BLOCK_BYTES],
       area: [areaAt, 2 * BLOCK_BYTES],
-      label: [this.imageBytes - 512, 300],
+      // Not its magic: one without a label at all is refused also by a degraded start, for it may be anything.
+      label: [this.imageBytes - 512 + 40, 100],
     }[what] as [number, number];
     const fd = openSync(this.image, 'r+');
     writeSync(fd, random.bytes(lengthBytes), 0, lengthBytes, offsetBytes);
