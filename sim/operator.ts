@@ -246,10 +246,10 @@ export class Operator {
     this.#mixed.clear();
     for (const index of daemon.hostsIn('SYNCHRONIZING')) this.#mixed.add(index);
     this.roster.started(daemon.hostsIn());
+    for (const index of daemon.hostsIn()) this.#attachedAt.set(index, startedAt);
     for (const index of daemon.hostsIn('ACTIVE')) {
       this.#inStep.add(index);
       this.options.budget.inStep(index);
-      this.#attachedAt.set(index, startedAt);
     }
     world.say(
       () => `operator: the mirror runs, in step: ${this.inStep.join(', ')}${isLossy ? ' (lossy)' : ''}`,
@@ -292,7 +292,7 @@ export class Operator {
     const { world, hosts } = cluster;
     const index = hosts.findIndex(({ name }) => name === component.name);
     world.say(() => `mirror: ${component.name} ${what}${why === null ? '' : `: ${why}`}`);
-    if (what === 'stale') this.#attachedAt.set(index, world.nextOrder());
+    if (what === 'stale' && this.#isUp) this.#attachedAt.set(index, world.nextOrder());
     if (what === 'rebuilding') {
       this.#mixed.add(index);
       const excess = budget.excess(index, component);
