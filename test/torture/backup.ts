@@ -88,8 +88,15 @@ export class Backup {
       label: [this.imageBytes - 512 + 40, 100],
     }[what] as [number, number];
     const fd = openSync(this.image, 'r+');
-    writeSync(fd, random.bytes(lengthBytes), 0, lengthBytes, offsetBytes);
-    closeSync(fd);
+    try {
+      writeSync(fd, random.bytes(lengthBytes), 0, lengthBytes, offsetBytes);
+    } catch (error) {
+      // A block that was never written, on a disk that is full: there is nothing to spoil.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      return;
+    } finally {
+      closeSync(fd);
+    }
     this.isSpoiled ||= what === 'area' || what === 'label';
   }
 
