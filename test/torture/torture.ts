@@ -276,7 +276,7 @@ class Torture {
       () => this.#mirror.kill(),
       ...this.#backups.map((backup) => () => backup.kill()),
       () => this.#hosts.remove(),
-      ...this.#mounts.map((disk) => () => execFileSync('umount', [disk])),
+      ...this.#mounts.map((disk) => () => execFileSync('umount', ['-l', disk])),
     ];
     for (const step of steps) {
       try {
