@@ -12,13 +12,22 @@ export interface FileSessionsOptions extends SessionSettings {
   readonly takeoverSilentMs?: number;
 }
 
-/** Sessions on files and disks, each a process of its own. */
+/**
+ * Sessions on files and disks, each a process of its own. A flush that failed without a client being told is remembered for
+ * as long as this process lives, by what the path leads to: the kernel tells of it once.
+ */
 export class FileSessions extends SessionSupervisor<RunningSession> {
   constructor(options: FileSessionsOptions) {
+    const owing = new Set<string>();
     super({
       ...options,
       identityOf,
-      begin: (halves, identity) => new RunningSession(halves, identity, options),
+      begin: (halves, identity) => {
+        // Who only reads waits for no flush.
+        const owesFlush = halves.request.access !== 'ro' && owing.delete(identity);
+        const owe = (): void => void owing.add(identity);
+        return new RunningSession(halves, identity, { ...options, owesFlush, owe });
+      },
     });
   }
 

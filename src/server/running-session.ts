@@ -40,6 +40,14 @@ const QUERY_MS = 2000;
 /** Silence that ends a session with keep-alive, in intervals of it. */
 const KEEP_ALIVE_MISSES = 3;
 
+/** What sessions on one file, one after another, leave to each other. */
+export interface SessionDebt {
+  /** A flush failed before this session, and no client was told. */
+  readonly owesFlush: boolean;
+  /** Called, when the session is gone, if the next one's first flush has to fail. */
+  readonly owe: () => void;
+}
+
 /** One session's process, seen from the daemon. */
 export class RunningSession implements SupervisedSession {
   readonly request: AttachRequest;
@@ -59,7 +67,8 @@ export class RunningSession implements SupervisedSession {
   constructor(
     private readonly halves: PairedHalves,
     readonly identity: string,
-    private readonly options: SessionSettings & { readonly log: ServerLog; readonly clock: Clock },
+    private readonly options: SessionSettings &
+      SessionDebt & { readonly log: ServerLog; readonly clock: Clock },
   ) {
     this.request = halves.request;
     this.#startedAtMs = options.clock.nowMs();
@@ -160,7 +169,7 @@ export class RunningSession implements SupervisedSession {
 
   #connect(early: Buffer): void {
     const { request, mediaSizeBytes, sectorSizeBytes, features, keepAliveMs } = this.halves;
-    const { diskTimeoutMs, receiveBufferBytes, sendBufferBytes, isShared } = this.options;
+    const { diskTimeoutMs, receiveBufferBytes, sendBufferBytes, isShared, owesFlush } = this.options;
     const config: SessionConfig = {
       type: 'config',
       path: request.path,
@@ -175,6 +184,7 @@ export class RunningSession implements SupervisedSession {
       receiveBufferBytes,
       sendBufferBytes,
       isShared,
+      owesFlush,
     };
     this.#tell(config);
   }
@@ -223,6 +233,7 @@ export class RunningSession implements SupervisedSession {
   #gone(): void {
     if (this.#isGone) return;
     this.#isGone = true;
+    if (this.#leavesDebt()) this.options.owe();
     // The TLS connections are ours to close; the send half closes itself when its last bytes are through.
     if (!this.#isReady && !this.#isRefused) this.halves.send.destroy();
     if (!this.#isRefused) this.halves.receive.destroy();
@@ -245,6 +256,13 @@ export class RunningSession implements SupervisedSession {
       fields,
       `detached: ${ended.reason}${ended.isFlushed ? '' : '; what it wrote last is not flushed'}`,
     );
+  }
+
+  /** A process that died without a word may have been in a flush, which took with it what the disk tells only once. */
+  #leavesDebt(): boolean {
+    const { owesFlush } = this.options;
+    if (this.#ended !== null) return this.#ended.owesFlush;
+    return this.#isReady ? this.request.access !== 'ro' : owesFlush;
   }
 
   #fields(): Record<string, string | number | boolean> {

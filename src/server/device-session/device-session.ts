@@ -9,7 +9,7 @@ import { LINGER_MS } from '../stream/limits.js';
 import { Replies } from '../stream/replies.js';
 import { RequestReader } from '../stream/request-reader.js';
 import { SlabMemory, type SlabPool } from '../stream/slabs.js';
-import { FlushDebt } from './flush-debt.js';
+import { FlushDebt } from '../flush-debt.js';
 import { END_FLUSH_MS_MAX, KEEP_ALIVE_MISSES, SEND_TIMEOUT_MS, STUCK_MS_MAX, TICK_MS } from './limits.js';
 import { type SessionCounters, SessionRequests } from './requests.js';
 import { GGATE_REQUEST_FORMAT } from './served-request.js';

@@ -8,7 +8,7 @@ import type { AttachRequest } from '../halves.js';
 import { QuietLog, type ServerLog } from '../server-log.js';
 import { SessionSupervisor } from '../session-supervisor.js';
 import { SlabPool } from '../stream/slabs.js';
-import { FlushDebt } from './flush-debt.js';
+import { FlushDebt } from '../flush-debt.js';
 import { RunningDeviceSession } from './running-device-session.js';
 
 export interface DeviceSessionsOptions {

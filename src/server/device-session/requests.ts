@@ -14,7 +14,7 @@ import { WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from '../stream/limits.js';
 import type { Replies } from '../stream/replies.js';
 import type { Payload, RequestSink } from '../stream/request-reader.js';
 import type { SlabMemory } from '../stream/slabs.js';
-import type { FlushDebt } from './flush-debt.js';
+import type { FlushDebt } from '../flush-debt.js';
 import { InFlight } from './in-flight.js';
 import { ServedRequest, opOf } from './served-request.js';
 

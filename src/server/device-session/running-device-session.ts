@@ -7,7 +7,7 @@ import type { QuietLog, ServerLog } from '../server-log.js';
 import type { SupervisedSession } from '../session-supervisor.js';
 import type { SlabPool } from '../stream/slabs.js';
 import { DeviceSession, type DeviceSessionEvents } from './device-session.js';
-import type { FlushDebt } from './flush-debt.js';
+import type { FlushDebt } from '../flush-debt.js';
 import type { SessionCounters } from './requests.js';
 
 export interface RunningDeviceSessionOptions {

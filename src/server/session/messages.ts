@@ -21,6 +21,8 @@ export interface SessionConfig {
   readonly sendBufferBytes: number;
   /** Whether other writers of the same file are let in. */
   readonly isShared: boolean;
+  /** A flush failed before this session, and no client was told: its first one fails. */
+  readonly owesFlush: boolean;
 }
 
 /** From the daemon. */
@@ -62,6 +64,8 @@ export type FromSession =
       readonly reason: SessionEnd;
       readonly facts: SessionFacts;
       readonly isFlushed: boolean;
+      /** The next session's first flush has to fail. */
+      readonly owesFlush: boolean;
     };
 
 /** What the engine's thread tells the process's main thread. */

@@ -1,12 +1,14 @@
 import { read, write } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { Features } from '../../protocol/capabilities.js';
-import { assert, messageOf } from '../../protocol/errors.js';
+import { assert } from '../../protocol/errors.js';
 import type { SessionTerms } from '../../protocol/request.js';
 import { DeviceError } from '../../device/block-device.js';
 import { delay, systemClock } from '../../device/clock.js';
 import { AnswerQueue } from './answers.js';
+import { FlushDebt } from '../flush-debt.js';
 import type { EngineThreadData } from './engine-thread.js';
+import { LAST_FLUSH_MS_MAX, lastFlush } from './last-flush.js';
 import { SessionMemory, PHASE } from './memory.js';
 import type {
   FromEngine,
@@ -21,8 +23,6 @@ import { SlowRequests } from './slow-requests.js';
 import { Takeover } from './takeover.js';
 import { Watchdog } from './watchdog.js';
 
-/** How long the end of a session may take: requests in flight, then the flush. The daemon kills what takes longer. */
-const END_MS_MAX = 8000;
 /** ggated's receive time-out (ggate protocol spec, section 1). */
 const STUCK_MS_MAX = 8000;
 const SEND_TIMEOUT_MS = 60_000;
@@ -67,6 +67,7 @@ class SessionProcess {
   readonly #memory = SessionMemory.create();
   readonly #answers: AnswerQueue;
   readonly #slow: SlowRequests;
+  readonly #debt = new FlushDebt();
   readonly #watchdog: Watchdog;
   readonly #terms: SessionTerms;
   #isEnding = false;
@@ -90,10 +91,15 @@ class SessionProcess {
     assert(early.length <= memory.input.length, 'session: more early bytes than the buffer holds');
     early.copy(memory.input);
     memory.have = early.length;
+    if (config.owesFlush) {
+      const message = `${config.path}: a flush failed before, and no client was told`;
+      this.#debt.owe(new DeviceError('DEVICE_IO', 'EIO', message));
+    }
     this.#answers = new AnswerQueue(memory, writeAll, systemClock, () => this.end('connection lost'));
     this.#slow = new SlowRequests({
       memory,
       operations: file.operations,
+      debt: this.#debt,
       answer: (bytes) => this.#answers.send(bytes),
       failed: (request, errno, message) =>
         this.#log(
@@ -145,27 +151,20 @@ class SessionProcess {
   }
 
   async #finish(reason: SessionEnd): Promise<void> {
-    const flushed = this.#flushIfDirty();
-    const isFlushed = await Promise.race([flushed, delay(systemClock, END_MS_MAX).then(() => false)]);
+    const outcome = await lastFlush(reason, {
+      canWrite: this.#terms.canWrite,
+      memory: this.#memory,
+      slow: this.#slow,
+      debt: this.#debt,
+      flush: () => this.file.operations.flush(),
+      failed: (message) => this.#log('error', {}, message),
+      clock: systemClock,
+    });
     await Promise.race([this.#answers.whenIdle(), delay(systemClock, 1000)]);
     this.#watchdog.stop();
-    const ended: FromSession = { type: 'ended', reason, facts: this.facts(), isFlushed };
+    const ended: FromSession = { type: 'ended', reason, facts: this.facts(), ...outcome };
     if (process.connected && process.send !== undefined) process.send(ended, exitNow);
     else exitNow();
-  }
-
-  async #flushIfDirty(): Promise<boolean> {
-    // Requests that were accepted before the end are finished and answered first.
-    const untilMs = systemClock.nowMs() + END_MS_MAX / 2;
-    while (this.#memory.slow > 0 && systemClock.nowMs() < untilMs) await delay(systemClock, 5);
-    if (!this.#terms.canWrite || !this.#memory.takeDirty()) return true;
-    try {
-      await this.file.operations.flush();
-      return true;
-    } catch (error) {
-      this.#log('error', {}, `flush at the end failed: ${messageOf(error)}`);
-      return false;
-    }
   }
 
   #startEngine(): void {
@@ -287,7 +286,7 @@ process.on('message', (message: ToSession) => {
 process.on('disconnect', () => {
   if (session === null) exitNow();
   else session.stop('daemon gone');
-  systemClock.after(END_MS_MAX + 2000, exitNow);
+  systemClock.after(LAST_FLUSH_MS_MAX + 2000, exitNow);
 });
 
 // Signals to the process group (a ^C in the daemon's terminal) are the daemon's to act on.

@@ -5,6 +5,7 @@ import type { ByteRange } from '../../protocol/geometry.js';
 import { checksumsBytes } from '../../protocol/region-checksums.js';
 import { COMMAND, type RequestHeader, decodeHeader } from '../../protocol/request.js';
 import { encodeAnswer } from './answers.js';
+import type { FlushDebt } from '../flush-debt.js';
 import type { SessionMemory } from './memory.js';
 
 /** What takes long, on the session's open file. Each rejects with DeviceError. */
@@ -34,6 +35,8 @@ interface Pending {
  * writes that they are to cover.
  */
 export class SlowRequests {
+  /** Whether the last flush failed, for the disk or for what an earlier session owed. */
+  hasFlushFailed = false;
   readonly #waiting: Pending[] = [];
   #running = 0;
   #flushWaiting: Pending[] = [];
@@ -43,12 +46,19 @@ export class SlowRequests {
     private readonly options: {
       readonly memory: SessionMemory;
       readonly operations: SlowOperations;
+      /** What earlier sessions have left; the first good flush pays it. */
+      readonly debt: FlushDebt;
       readonly answer: (bytes: Buffer) => void;
       readonly failed: (request: RequestHeader, errno: ErrnoName, message: string) => void;
       readonly clock: Clock;
       readonly timeoutMs: number;
     },
   ) {}
+
+  /** One that took too long is answered and yet may run. */
+  get isFlushing(): boolean {
+    return this.#isFlushing;
+  }
 
   /** A request that the engine has judged good. `header` is kept. */
   accept(header: Buffer): void {
@@ -77,9 +87,11 @@ export class SlowRequests {
     const group = this.#flushWaiting;
     this.#flushWaiting = [];
     this.#isFlushing = true;
-    const { memory, operations } = this.options;
+    const { memory, operations, debt } = this.options;
     memory.takeDirty();
-    const end = (error: unknown): void => {
+    const end = (failure: unknown): void => {
+      const error = failure ?? debt.pay();
+      this.hasFlushFailed = error !== null;
       // What the failed flush should have covered is still not safe.
       if (error !== null) memory.setDirty();
       this.#isFlushing = false;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Features } from '../../../src/protocol/capabilities.js';
 import { COMMAND } from '../../../src/protocol/request.js';
-import { FlushDebt } from '../../../src/server/device-session/flush-debt.js';
+import { FlushDebt } from '../../../src/server/flush-debt.js';
 import { DeviceSessionRig, RIG_MEDIA_BYTES } from '../../support/device-session-rig.js';
 import { request } from '../../support/requests.js';
 

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { DeviceError } from '../../../src/device/block-device.js';
 import { COMMAND } from '../../../src/protocol/request.js';
+import { FlushDebt } from '../../../src/server/flush-debt.js';
 import { SessionMemory } from '../../../src/server/session/memory.js';
 import { SlowRequests } from '../../../src/server/session/slow-requests.js';
 import { FakeClock } from '../../support/fake-clock.js';
@@ -15,6 +16,7 @@ interface Call {
 describe('slow requests', () => {
   let clock: FakeClock;
   let memory: SessionMemory;
+  let debt: FlushDebt;
   let calls: Call[];
   let answers: Reply[];
   let failures: string[];
@@ -42,11 +44,13 @@ describe('slow requests', () => {
   beforeEach(() => {
     clock = new FakeClock();
     memory = SessionMemory.create();
+    debt = new FlushDebt();
     calls = [];
     answers = [];
     failures = [];
     slow = new SlowRequests({
       memory,
+      debt,
       operations: {
         flush: () => operation('flush'),
         trim: (range) => operation(`trim ${range.offsetBytes}+${range.lengthBytes}`),
@@ -90,6 +94,20 @@ describe('slow requests', () => {
     expect(answers[0]?.errorNumber).toBe(5);
     expect(failures).toEqual(['EIO']);
     expect(memory.takeDirty()).toBe(true);
+  });
+
+  test('a good flush fails with what an earlier session owed, once', async () => {
+    debt.owe(new DeviceError('DEVICE_IO', 'EIO', 'the disk failed before'));
+    send(COMMAND.flush, 0, 0, 1);
+    await calls[0]?.end();
+    expect(slow.hasFlushFailed).toBe(true);
+    send(COMMAND.flush, 0, 0, 2);
+    await calls[1]?.end();
+    expect(answers.map((answer) => [answer.seq, answer.errorNumber])).toEqual([
+      [1, 5],
+      [2, 0],
+    ]);
+    expect(slow.hasFlushFailed).toBe(false);
   });
 
   test('a flush that hangs is answered with ETIMEDOUT, once', async () => {

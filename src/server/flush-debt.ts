@@ -1,4 +1,4 @@
-import type { DeviceError } from '../../device/block-device.js';
+import type { DeviceError } from '../device/block-device.js';
 
 /**
  * A flush that failed and that the client may not have heard of. A device tells of such a failure once, and what was to be
@@ -6,6 +6,10 @@ import type { DeviceError } from '../../device/block-device.js';
  */
 export class FlushDebt {
   #owed: DeviceError | null = null;
+
+  get isOwed(): boolean {
+    return this.#owed !== null;
+  }
 
   owe(error: DeviceError): void {
     this.#owed = error;
