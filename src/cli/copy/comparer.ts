@@ -1,5 +1,5 @@
 import type { BlockDevice, BlockIo, BlockOp, DeviceError } from '../../device/block-device.js';
-import { checksumRegions, checksumsBytes } from '../../protocol/region-checksums.js';
+import { checksumRegions, checksumsBytes, REGION_CHECKSUM_BYTES } from '../../protocol/region-checksums.js';
 import { REGION_SIZE_BYTES, regionCount, type ByteRange } from '../../protocol/geometry.js';
 import type { Pump, Worker } from './pump.js';
 
@@ -8,7 +8,7 @@ export interface CompareJob {
   readonly target: BlockDevice;
   /** A multiple of REGION_SIZE_BYTES. */
   readonly chunkBytes: number;
-  /** Compare CRC32C of regions where a device can tell it: for devices whose data would have to travel. */
+  /** Compare checksums of regions where a device can tell them: for devices whose data would have to travel. */
   readonly useChecksums: boolean;
   /** Whether the target is known to read as zeros there; then a hole of the source needs no look. */
   readonly isTargetZero: (offsetBytes: number, lengthBytes: number) => boolean;
@@ -17,7 +17,7 @@ export interface CompareJob {
 }
 
 /**
- * Compares one chunk of two devices. When one of them can tell checksums, they are compared region by region (CRC32C),
+ * Compares one chunk of two devices. When one of them can tell checksums, they are compared region by region,
  * so that its data need not travel; otherwise the data itself.
  */
 export class CompareWorker implements Worker {
@@ -59,13 +59,13 @@ export class CompareWorker implements Worker {
   }
 
   #compare(): void {
-    const unitBytes = this.#usesChecksums ? 4 : REGION_SIZE_BYTES;
+    const unitBytes = this.#usesChecksums ? REGION_CHECKSUM_BYTES : REGION_SIZE_BYTES;
     const count = regionCount(this.lengthBytes);
     for (let index = 0; index < count; index++) {
       const startBytes = index * REGION_SIZE_BYTES;
       const regionBytes = Math.min(REGION_SIZE_BYTES, this.lengthBytes - startBytes);
       const at = index * unitBytes;
-      const end = at + (this.#usesChecksums ? 4 : regionBytes);
+      const end = at + (this.#usesChecksums ? REGION_CHECKSUM_BYTES : regionBytes);
       if (this.#source.result.compare(this.#target.result, at, end, at, end) === 0) continue;
       this.job.differs({ offsetBytes: this.offsetBytes + startBytes, lengthBytes: regionBytes });
     }

@@ -8,6 +8,7 @@ import { copyEnd } from '../../support/copy-end.js';
 import { FaultDevice } from '../../support/fault-device.js';
 import { MemoryDevice } from '../../support/memory-device.js';
 import { RecorderDevice } from '../../support/recorder-device.js';
+import { sealed } from '../../support/sealed-block.js';
 
 const SIZE = 5 * 1_048_576 + 1536;
 
@@ -58,6 +59,18 @@ describe.each([
       });
     },
   );
+
+  test('finds a block that ends with its own CRC32C, which leaves that of the region as it was', async () => {
+    const { source, target } = pair(can);
+    const at = 3 * 65_536 + 4096;
+    sealed(Buffer.alloc(4096, 0x11)).copy(source.data, at);
+    sealed(Buffer.alloc(4096, 0x22)).copy(target.data, at);
+    expect(await compare(copyEnd(source), copyEnd(target))).toEqual({
+      how,
+      differentRegions: 1,
+      firstOffsetsBytes: [at],
+    });
+  });
 
   test('counts all regions that differ and names the first ten in order', async () => {
     const { source, target } = pair(can);
