@@ -112,6 +112,14 @@ export class SimDisk {
         for (const version of versions) version.isForgotten ||= version.mark.writer === writer;
   }
 
+  /** Whether a flush failed for something that is not on the medium yet. */
+  get hasForgotten(): boolean {
+    for (const sectors of this.#unflushed.values())
+      for (const { versions } of sectors.values())
+        if (versions.some(({ isForgotten }) => isForgotten)) return true;
+    return false;
+  }
+
   /** The power goes: of what was not flushed any part stays. */
   losePower(chance: Chance): void {
     for (const [index, chunk] of this.#imageChunks(chance)) this.#chunks.set(index, chunk);

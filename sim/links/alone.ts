@@ -94,7 +94,7 @@ export class Alone {
     this.#counts.faults += 1;
     if (step.kind === 'kill') this.#kill(step.restart);
     else if (step.kind === 'stop') this.#restart(step.restart);
-    else if (step.kind === 'server') this.#to.restartServer();
+    else if (step.kind === 'server') this.#killServer();
     else if (step.kind === 'power') this.#losePower([this.cluster.host(step.host)], step);
     else if (step.kind === 'blackout') this.#losePower([this.#from, this.#to], step);
     else {
@@ -172,6 +172,12 @@ export class Alone {
       world.after(restart.afterMs, () => this.#open());
     };
     device.close().then(closed, (error: unknown) => world.fail(error as Error));
+  }
+
+  /** That a flush failed and no client was told goes with the server; nobody can know of it (docs/simulator.md). */
+  #killServer(): void {
+    this.#to.restartServer();
+    if (this.#to.drive.disk.hasForgotten) this.#registers.flushFailed(this.world.nextOrder());
   }
 
   #losePower(hosts: readonly Host[], { offMs, restart }: { offMs: number; restart: Restart }): void {

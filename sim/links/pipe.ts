@@ -41,8 +41,11 @@ export class Pipe {
 
   constructor(private readonly options: PipeOptions) {}
 
+  /** Little room is none, as kernels have it: else pieces that were cut small stay small, and get smaller, for ever. */
   get roomBytes(): number {
-    return Math.max(0, this.options.bufferBytes - this.#untakenBytes);
+    const { bufferBytes, segmentBytes } = this.options;
+    const roomBytes = bufferBytes - this.#untakenBytes;
+    return roomBytes < Math.min(segmentBytes, bufferBytes / 2) ? 0 : roomBytes;
   }
 
   send(packet: Packet): void {
