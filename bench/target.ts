@@ -19,19 +19,21 @@ interface TargetSource {
   readonly words: readonly string[];
   readonly socket: string;
   readonly exportName?: string;
+  /** The file that is there when it can be reached; the socket if left out. */
+  readonly readyFile?: string;
 }
 
 /** Starts a program that serves NBD on a Unix socket, and waits for the socket. */
 export async function startTarget(source: TargetSource): Promise<Target> {
-  const { name, program, words, socket, exportName = '' } = source;
+  const { name, program, words, socket, exportName = '', readyFile = socket } = source;
   const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'inherit'] });
   const failure: { reason: string | null } = { reason: null };
   child.once('error', (error) => (failure.reason = error.message));
   const endMs = performance.now() + START_MS;
-  while (!existsSync(socket)) {
+  while (!existsSync(readyFile)) {
     if (failure.reason !== null || child.exitCode !== null || performance.now() > endMs) {
       child.kill();
-      throw new Error(`${name} does not start: ${failure.reason ?? 'it made no socket'}`);
+      throw new Error(`${name} does not start: ${failure.reason ?? `it made no ${readyFile}`}`);
     }
     await delay(POLL_MS);
   }

@@ -1,6 +1,7 @@
 /** Rates of a mirror beside what they are compared with, everything in turn in each round. */
 import { join } from 'node:path';
 import { type FioWork, runFio } from '../fio.js';
+import { freePort } from '../../src/cli/demo/free-port.js';
 import { median } from '../report.js';
 import { startTarget, type Target } from '../target.js';
 import { makeSparse, Rig } from './rig.js';
@@ -34,20 +35,22 @@ export interface Row {
 
 const small = { blockBytes: 4096 } as const;
 
-/** qemu's own mirror over a file and an NBD export, with the least it can be asked for. */
+/** qemu's own mirror over a file and an NBD export on loopback, as ours has its backup, with the least it can be asked for. */
 async function startQuorum(scratch: string, imageMiB: number): Promise<Target> {
   const [local, backup] = [join(scratch, 'quorum-local.img'), join(scratch, 'quorum-backup.img')];
   for (const path of [local, backup]) makeSparse(path, imageMiB);
-  const [backupSocket, socket] = [join(scratch, 'quorum-backup.sock'), join(scratch, 'quorum.sock')];
+  const [pidFile, socket] = [join(scratch, 'quorum-backup.pid'), join(scratch, 'quorum.sock')];
+  const port = String(await freePort());
   const far = await startTarget({
     name: 'nbdkit of the backup',
     program: 'nbdkit',
-    words: ['-f', '-U', backupSocket, 'file', backup],
-    socket: backupSocket,
+    words: ['-f', '-i', '127.0.0.1', '-p', port, '-P', pidFile, 'file', backup],
+    socket: '',
+    readyFile: pidFile,
   });
   const nodes = [
     `driver=file,node-name=a,filename=${local}`,
-    `driver=nbd,node-name=b,server.type=unix,server.path=${backupSocket}`,
+    `driver=nbd,node-name=b,server.type=inet,server.host=127.0.0.1,server.port=${port}`,
     'driver=quorum,node-name=q,vote-threshold=2,children.0=a,children.1=b',
   ];
   const near = await startTarget({

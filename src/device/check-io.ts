@@ -17,26 +17,27 @@ const CAPABILITY_OF: Readonly<Record<BlockOp, keyof Capabilities>> = {
  * of ours. Every device calls this first in start().
  */
 export function assertStartable(device: BlockDevice, io: BlockIo): void {
-  const { op, lengthBytes } = io;
-  assert(device.can[CAPABILITY_OF[op]], `${device.name}: it can't ${op}`);
-  if (op === 'flush') {
-    assert(io.offsetBytes === 0 && lengthBytes === 0, `${device.name}: a flush has no range`);
-    return;
-  }
-  assert(isInside(io, device.mediaSizeBytes), `${device.name}: ${op} outside the device`);
-  if (op === 'checksum') assertWholeRegions(device, io);
-  else assert(isAligned(io, device.sectorSizeBytes), `${device.name}: ${op} of parts of sectors`);
-  const neededBytes = op === 'checksum' ? checksumsBytes(lengthBytes) : lengthBytes;
-  if (op === 'read' || op === 'write' || op === 'checksum') {
-    const { buffer, bufferAt } = io;
-    assert(buffer !== null, `${device.name}: ${op} without a buffer`);
-    const fits = bufferAt >= 0 && bufferAt + neededBytes <= buffer.length;
-    assert(fits, `${device.name}: ${op} beyond the end of its buffer`);
-  }
+  const violation = violationOf(device, io);
+  // The message is put together only now: this is asked several times for every request.
+  if (violation !== null) assert(false, `${device.name}: ${io.op} ${violation}`);
 }
 
-function assertWholeRegions(device: BlockDevice, io: BlockIo): void {
+function violationOf(device: BlockDevice, io: BlockIo): string | null {
+  const { op, offsetBytes, lengthBytes, buffer, bufferAt } = io;
+  if (!device.can[CAPABILITY_OF[op]]) return 'is not one of its operations';
+  if (op === 'flush') return offsetBytes === 0 && lengthBytes === 0 ? null : 'with a range';
+  if (!isInside(io, device.mediaSizeBytes)) return 'outside the device';
+  if (op === 'checksum') {
+    if (!isWholeRegions(device, io)) return 'of parts of regions';
+  } else if (!isAligned(io, device.sectorSizeBytes)) return 'of parts of sectors';
+  if (op === 'trim' || op === 'write-zeroes') return null;
+  if (buffer === null) return 'without a buffer';
+  const neededBytes = op === 'checksum' ? checksumsBytes(lengthBytes) : lengthBytes;
+  return bufferAt >= 0 && bufferAt + neededBytes <= buffer.length ? null : 'beyond the end of its buffer';
+}
+
+function isWholeRegions(device: BlockDevice, { offsetBytes, lengthBytes }: BlockIo): boolean {
   const isWhole =
-    io.lengthBytes % REGION_SIZE_BYTES === 0 || io.offsetBytes + io.lengthBytes === device.mediaSizeBytes;
-  assert(io.offsetBytes % REGION_SIZE_BYTES === 0 && isWhole, `${device.name}: checksum of parts of regions`);
+    lengthBytes % REGION_SIZE_BYTES === 0 || offsetBytes + lengthBytes === device.mediaSizeBytes;
+  return offsetBytes % REGION_SIZE_BYTES === 0 && isWhole;
 }

@@ -69,6 +69,7 @@ export class DiskThreadDevice implements BlockDevice {
   readonly #slots: (BlockIo | null)[];
   readonly #waiting: BlockIo[] = [];
   #waitingDoneBytes = 0;
+  #isSubmitPlanned = false;
   readonly #slow: SlowLane;
   readonly #cached: CachedReads | null;
   /** Reads that are done already, to be told of in a microtask. */
@@ -122,8 +123,16 @@ export class DiskThreadDevice implements BlockDevice {
     // After a write that is under way it has to go the same way, or it could overtake it.
     if (io.op === 'read' && isAlone && this.#readNow(io)) return;
     this.#waiting.push(io);
-    if (this.#waiting.length === 1) this.#submitWaiting();
+    if (this.#isSubmitPlanned) return;
+    this.#isSubmitPlanned = true;
+    queueMicrotask(this.#submitPlanned);
   }
+
+  /** All that was started in one turn wakes the thread once: else it would be done, and asleep again, after each. */
+  readonly #submitPlanned = (): void => {
+    this.#isSubmitPlanned = false;
+    this.#submitWaiting();
+  };
 
   /** What is in memory needs no thread, and the way there and back costs more than the copy. */
   #readNow(io: BlockIo): boolean {
