@@ -104,6 +104,16 @@ describe('a flush of a session on a file that nobody was told of', () => {
     expect(await nextErrnos()).toEqual([EIO, 0]);
   });
 
+  test('because its client was lost with that answer and the next, fails the first flush of the next one', async () => {
+    const first = await writer();
+    writeFileSync(trouble, 'fails');
+    expect(await errnoOf(first, flush)).toBe(EIO);
+    expect(await errnoOf(first, flush)).toBe(0);
+    first.receive.socket.resetAndDestroy();
+    await detached(first);
+    expect(await nextErrnos()).toEqual([EIO, 0]);
+  });
+
   test('because its process was killed in the middle, fails the first flush of the next one', async () => {
     const first = await writer();
     writeFileSync(trouble, 'hangs');

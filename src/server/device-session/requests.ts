@@ -65,7 +65,7 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
   readonly counters: SessionCounters = { requests: 0, bytesRead: 0, bytesWritten: 0, errors: 0 };
   /** Whether something was written that no good flush covers. */
   isDirty = false;
-  /** Of the last flush, if it failed. */
+  /** Of the last flush that failed. A good one after it takes nothing back: the answers of both may be lost. */
   flushError: DeviceError | null = null;
   readonly #inFlight = new InFlight<ServedRequest>();
   #parked: ServedRequest | null = null;
@@ -215,8 +215,9 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
   };
 
   #flushOutcome(outcome: DeviceError | null): DeviceError | null {
-    this.flushError = outcome ?? this.options.debt.pay();
-    return this.flushError;
+    const error = outcome ?? this.options.debt.pay();
+    this.flushError = error ?? this.flushError;
+    return error;
   }
 
   #startParked(): void {

@@ -35,7 +35,10 @@ interface Pending {
  * writes that they are to cover.
  */
 export class SlowRequests {
-  /** Whether the last flush failed, for the disk or for what an earlier session owed. */
+  /**
+   * Whether a flush failed, for the disk or for what an earlier session owed. A good one after it takes nothing back: the
+   * answers of both may be lost.
+   */
   hasFlushFailed = false;
   readonly #waiting: Pending[] = [];
   #running = 0;
@@ -91,7 +94,7 @@ export class SlowRequests {
     memory.takeDirty();
     const end = (failure: unknown): void => {
       const error = failure ?? debt.pay();
-      this.hasFlushFailed = error !== null;
+      this.hasFlushFailed ||= error !== null;
       // What the failed flush should have covered is still not safe.
       if (error !== null) memory.setDirty();
       this.#isFlushing = false;

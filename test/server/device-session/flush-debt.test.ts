@@ -38,6 +38,17 @@ describe('a flush that fails', () => {
     expect((await answering(debt, false, flush, flush)).errors).toEqual([EIO, 0]);
   });
 
+  test('is told again also when a later one was good, for both answers may be lost', async () => {
+    const debt = new FlushDebt();
+    const first = await answering(debt, true, write, flush);
+    first.rig.device.plan = () => null;
+    first.rig.deliver(flush);
+    expect((await first.rig.answers()).map(({ errorNumber }) => errorNumber)).toEqual([0, EIO, 0]);
+    first.rig.receive.destroy();
+    await first.rig.settle();
+    expect((await answering(debt, false, flush, flush)).errors).toEqual([EIO, 0]);
+  });
+
   test('is not told to another client when the one that was told has ended its session', async () => {
     const debt = new FlushDebt();
     const first = await answering(debt, true, write, flush);
