@@ -28,6 +28,7 @@ export class DurableRegisters extends Registers {
   readonly #writes = new Map<number, WriteRecord[]>();
   #unflushed: WriteRecord[] = [];
   #forgivenAt = 0;
+  #powerLostAt = 0;
   /** The last ones, answered or not. */
   readonly #reads: (SectorRange & { readonly values: Set<number>[] })[] = [];
 
@@ -48,6 +49,11 @@ export class DurableRegisters extends Registers {
   }
 
   override acknowledge(write: WriteRecord, now: number): void {
+    // The answer, or a part of what was asked for, may be from before the loss; the next flush tells its client of that.
+    if (write.issuedAt < this.#powerLostAt) {
+      super.abort(write, now);
+      return;
+    }
     super.acknowledge(write, now);
     if (write.issuedAt > this.#forgivenAt) this.#unflushed.push(write);
   }
@@ -63,6 +69,7 @@ export class DurableRegisters extends Registers {
   /** A read that waits for the next connection finds what is left then. */
   override powerLost(now: number): void {
     super.powerLost(now);
+    this.#powerLostAt = now;
     for (const { values, ...range } of this.#reads)
       super.startRead(range, now).values.forEach((left, at) => {
         for (const value of left) values[at]?.add(value);
