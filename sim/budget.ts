@@ -19,6 +19,8 @@ interface Account {
 /** Bounds what a resync may copy: never more than was written and not flushed, and after a crash the extents of that. */
 export class Budget {
   readonly #writes: WriteRecord[] = [];
+  /** Of those: a flush has failed since they were answered and before one succeeded. */
+  readonly #unsure = new Set<WriteRecord>();
   readonly #accounts: readonly Account[];
 
   /** Components are given by the index of their host. */
@@ -40,6 +42,12 @@ export class Budget {
     for (const account of this.#accounts) account.flushedAt = Math.max(account.flushedAt, startedAt);
   }
 
+  /** What was not flushed may be in a cache only, for good. At a crash a flush may have failed that nobody was told of. */
+  flushFailed(): void {
+    const flushedAt = Math.min(...this.#accounts.map((account) => account.flushedAt));
+    for (const write of this.#writes) if (write.endedAt >= flushedAt) this.#unsure.add(write);
+  }
+
   wantsAll(index: number): void {
     const account = this.#accounts[index];
     if (account !== undefined) account.isAllWanted = true;
@@ -51,6 +59,7 @@ export class Budget {
   }
 
   crashed(): void {
+    this.flushFailed();
     for (const [index, account] of this.#accounts.entries()) {
       this.lost(index);
       account.isCrashed = true;
@@ -79,8 +88,9 @@ export class Budget {
     const unitBytes = isCrashed ? EXTENT_SIZE_BYTES : REGION_SIZE_BYTES;
     const unitRegions = unitBytes / REGION_SIZE_BYTES;
     const allowed = new Set<number>();
-    for (const { firstSector, sectorCount, endedAt } of this.#writes) {
-      if (!isCrashed && endedAt < (behindSince ?? flushedAt)) continue;
+    for (const write of this.#writes) {
+      const { firstSector, sectorCount, endedAt } = write;
+      if (!isCrashed && endedAt < (behindSince ?? flushedAt) && !this.#unsure.has(write)) continue;
       const first = Math.floor((firstSector * SECTOR_BYTES) / unitBytes);
       const last = Math.floor(((firstSector + sectorCount) * SECTOR_BYTES - 1) / unitBytes);
       for (let region = first * unitRegions; region < (last + 1) * unitRegions; region++) allowed.add(region);

@@ -206,4 +206,9 @@ export const BUGS: readonly Bug[] = [
       });
     },
   },
+  {
+    name: 'the only good copy is believed after a failed flush',
+    seeds: [2160, 2092],
+    plant: () => patch(Component.prototype, { doubt: () => undefined }),
+  },
 ];

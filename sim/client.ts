@@ -54,7 +54,10 @@ export class Client {
       if (error === null) {
         registers.flushed(startedAt);
         budget?.flushed(startedAt);
-      } else registers.flushFailed(world.nextOrder());
+      } else {
+        registers.flushFailed(world.nextOrder());
+        budget?.flushFailed();
+      }
     });
   }
 

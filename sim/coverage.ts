@@ -113,7 +113,7 @@ function problemBetween(
   if (forgotten !== undefined)
     return `${one.name} does not remember that ${other.name} differs in region ${forgotten}${detail(one, other, forgotten)}`;
   // At the end of its resync one may say that it is in step, shortly before the others say so.
-  const cold = differing.find((region) => !isHot(one.memory, region));
+  const cold = differing.find((region) => !isHot(one.memory, region) && !isDoubtful(one.memory, region));
   if (cold === undefined || inStep.includes(other.index)) return null;
   if (mixed.includes(other.index) && !other.memory.superblock.isInconsistent)
     return `${other.name} does not say that it is a mixture: it differs from ${one.name} in region ${cold}`;
@@ -148,8 +148,14 @@ async function memoryOf(image: Image, mediaSizeBytes: number): Promise<Memory | 
   return { superblock, label, log: store.readLog(), bitmaps };
 }
 
-const isMarked = ({ superblock, bitmaps }: Memory, slot: number, region: number): boolean =>
-  superblock.slots[slot]?.isFull === true || bitmaps[slot]?.isMarked(region) === true;
+const isMarked = (memory: Memory, slot: number, region: number): boolean =>
+  memory.superblock.slots[slot]?.isFull === true ||
+  memory.bitmaps[slot]?.isMarked(region) === true ||
+  isDoubtful(memory, region);
+
+/** It could not flush that itself, so others may have what it has lost. */
+const isDoubtful = ({ superblock: { slot, slots }, bitmaps }: Memory, region: number): boolean =>
+  slots[slot]?.isMarked === true && bitmaps[slot]?.isMarked(region) === true;
 
 function isHot({ superblock, log }: Memory, region: number): boolean {
   if (!superblock.isRunning) return false;

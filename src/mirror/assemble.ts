@@ -9,7 +9,7 @@ import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from './balance
 import type { Component, ComponentIdentity } from './component.js';
 import type { AssemblyDecision, BehindComponent } from './decide/assembly-decision.js';
 import type { JournalState } from './journal.js';
-import { hear, markEverything, markExtents, markNoted } from './marks.js';
+import { doubtsItself, hear, markEverything, markExtents, markNoted } from './marks.js';
 import { finishResize, isHalfResized } from './finish-resize.js';
 import { Membership } from './membership.js';
 import { Mirror } from './mirror.js';
@@ -215,6 +215,12 @@ async function load(
 ): Promise<void> {
   for (const behind of [...decision.behind, ...decision.missing]) {
     await loadMissing(componentIn(mirror, behind.slot), behind, source);
+  }
+  const { slot: sourceSlot } = source.facts.superblock;
+  if (doubtsItself(source.media)) {
+    const component = componentIn(mirror, sourceSlot);
+    await markNoted(component, source.store, [sourceSlot]);
+    component.isCacheDoubtful = true;
   }
   for (const { slot, isUnheard } of decision.behind) {
     if (isUnheard) await hear(componentIn(mirror, slot), providerIn(found, slot).store, decision.active);

@@ -126,9 +126,12 @@ export class Component {
   closing: Promise<void> = Promise.resolve();
   /**
    * It failed by itself, perhaps in a flush: then what it reads, and tells checksums of, may be in its cache only, and no
-   * later flush writes it. Until all of that has been copied to it anew, equal checksums say nothing.
+   * later flush writes it. Until all of that has been copied to it anew, equal checksums say nothing. An ACTIVE one has
+   * failed as the only good copy.
    */
   isCacheDoubtful = false;
+  /** How often it has failed as the only good copy. */
+  doubts = 0;
   /** It was lost because it failed, and not because it could not be reached. */
   hasFailed = false;
   /** Why it is not connected, or the last thing that went wrong; null if nothing did. */
@@ -219,18 +222,32 @@ export class Component {
     this.isDiscarded = false;
     if (error.code === 'DEVICE_IO') this.isCacheDoubtful = true;
     this.hasFailed = error.code === 'DEVICE_IO' && error.errno !== 'ENXIO';
-    // What it has not flushed may be gone when it comes back, and what is in flight may or may not be there.
-    this.missing.union(this.unflushed);
+    this.#markUnsure();
     this.unflushed = new RegionBitmap(this.mediaSizeBytes);
-    for (const { op, offsetBytes, lengthBytes } of this.#errands) {
-      if (op !== 'read' && op !== 'checksum' && lengthBytes > 0)
-        this.missing.mark({ offsetBytes, lengthBytes });
-    }
     media.abandon();
     const errands = [...this.#errands];
     this.#errands.clear();
     for (const errand of errands) errand.io.answered(this, error);
     return media;
+  }
+
+  /**
+   * It failed, and is the only good copy: what it has not flushed may never reach its medium, though it can be read. It
+   * goes on with that marked in its own `missing`, and gets it anew once another component is in step.
+   */
+  doubt(): void {
+    this.isCacheDoubtful = true;
+    this.doubts += 1;
+    this.#markUnsure();
+  }
+
+  /** What it has not flushed may be gone when it comes back, and what is in flight may or may not be there. */
+  #markUnsure(): void {
+    this.missing.union(this.unflushed);
+    for (const { op, offsetBytes, lengthBytes } of this.#errands) {
+      if (op !== 'read' && op !== 'checksum' && lengthBytes > 0)
+        this.missing.mark({ offsetBytes, lengthBytes });
+    }
   }
 
   /** Only while connected. */

@@ -113,6 +113,13 @@ export class Generations {
     this.#mustBegin ||= generation === this.#state.current;
   }
 
+  /** True if that one that comes has failed is yet to be told by a new generation: its own genid must be the older one. */
+  noteFailed({ isCacheDoubtful, hasFailed, store }: Component): boolean {
+    const isUntold = isCacheDoubtful && hasFailed && store.superblock.genid >= this.#state.genid;
+    this.#hasBroken ||= isUntold;
+    return isUntold;
+  }
+
   /** A component may say from now on that it is in step, while the others do not. */
   claim(slot: number): void {
     this.#claiming.add(slot);

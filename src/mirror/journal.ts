@@ -68,6 +68,7 @@ export class Journal {
   /** The set of hot extents; with the first one the run begins, with none it is clean. */
   commitLog(extents: readonly number[]): Promise<void> {
     return this.#turns.run(async () => {
+      if (this.isLossPending) await this.#recordLosses();
       const isRunning = extents.length > 0;
       const isNew = !this.#isRunningTold || this.#isRunning !== isRunning;
       this.#isRunningTold = false;
@@ -93,7 +94,7 @@ export class Journal {
     });
   }
 
-  /** A component is about to be dropped: nothing is answered until recordLoss() has been called and is through. */
+  /** A component is about to be dropped, or doubtful: nothing is answered until that is recorded. */
   readonly expectLoss = (): number => (this.#losses += 1);
 
   /** A component is behind from now on. Called when it has been dropped; resolves when that is durable. */
@@ -104,13 +105,18 @@ export class Journal {
 
   /** Resolves when every loss so far is durable; rejects if that failed, and the next call tries it again. */
   lossesRecorded(): Promise<void> {
-    return this.#turns.run(async () => {
-      const losses = this.#losses;
-      if (losses === this.#recordedLosses) return;
-      if (this.#generations.noteLosses(this.options.components.all)) await this.#startGeneration();
-      else await this.#publish();
-      this.#recordedLosses = losses;
-    });
+    return this.#turns.run(() => this.#recordLosses());
+  }
+
+  async #recordLosses(): Promise<void> {
+    const losses = this.#losses;
+    if (losses === this.#recordedLosses) return;
+    // Of one that doubts itself no log tells what it may not have.
+    if (this.options.components.active.some(({ isCacheDoubtful }) => isCacheDoubtful))
+      await this.#writeBitmaps();
+    if (this.#generations.noteLosses(this.options.components.all)) await this.#startGeneration();
+    else await this.#publish();
+    this.#recordedLosses = losses;
   }
 
   /**
@@ -156,7 +162,7 @@ export class Journal {
       // From here on its bits tell how far the copy has come.
       component.isFull = false;
       // What is given up must not pass for newer than what is here.
-      if (component.isDiscarded) await this.#startGeneration();
+      if (this.#generations.noteFailed(component) || component.isDiscarded) await this.#startGeneration();
       else await this.#publish();
       component.isDiscarded = false;
     });

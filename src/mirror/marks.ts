@@ -1,4 +1,6 @@
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
+import { NO_UUID } from '../protocol/superblock.js';
+import type { ComponentMedia } from './component.js';
 import type { MetaStore } from './meta-store.js';
 import { RegionBitmap } from './region-bitmap.js';
 
@@ -37,6 +39,14 @@ export async function markNoted(
   slots: readonly number[],
 ): Promise<void> {
   for (const slot of slots) component.missing.union(await store.readBitmap(slot));
+}
+
+/** It was in step with regions of its own marked, as one that failed as the only good copy: see Component.doubt(). */
+export function doubtsItself({ data, store }: Pick<ComponentMedia, 'data' | 'store'>): boolean {
+  const { slot, slots } = store.superblock;
+  const record = slots[slot];
+  // One that can't flush has marks, too, and never had anything else.
+  return data.can.flush && record?.isMarked === true && record.lostAt === NO_UUID;
 }
 
 /**

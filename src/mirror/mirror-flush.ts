@@ -7,21 +7,21 @@ const FLUSH = { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, buffe
 
 /**
  * Flushes one component. What it had not flushed when this began is flushed when it resolves; on a failure it still is
- * not, and the caller drops the component. A component that can't flush keeps everything as not flushed.
+ * not, and the caller drops the component or doubts it. A component that can't flush keeps everything as not flushed.
  */
 export function flushComponent(component: Component, mediaSizeBytes: number): Promise<DeviceError | null> {
   if (!component.can.flush) return Promise.resolve(null);
   const covered = component.unflushed;
+  const { doubts } = component;
   component.unflushed = new RegionBitmap(mediaSizeBytes);
   return new Promise((resolve) => {
     const io: ComponentIo = {
       ...FLUSH,
       answered(_component, error) {
-        if (error !== null) {
-          component.unflushed.union(covered);
-          // lose() has run already if it was this that failed, and has not seen what this flush covered.
-          if (!component.isConnected) component.missing.union(covered);
-        }
+        if (error !== null) component.unflushed.union(covered);
+        // lose() or doubt() has run meanwhile, and has not seen what this flush covered.
+        const isLost = error !== null && !component.isConnected;
+        if (isLost || component.doubts !== doubts) component.missing.union(covered);
         resolve(error);
       },
     };
@@ -40,8 +40,10 @@ export interface FlushHost {
   readonly mediaSizeBytes: number;
   /** A loss is not recorded yet; until then nothing is answered. */
   readonly mustWait: boolean;
-  /** Drops the component; it is not the last ACTIVE one. */
-  dropAfterFlush(component: Component, error: DeviceError): void;
+  /** See Mirror.drop(). */
+  drop(component: Component, error: DeviceError): boolean;
+  /** For the last ACTIVE one, which has failed. */
+  doubt(component: Component): void;
   /** Resolves when every loss so far is recorded. */
   lossesRecorded(): Promise<void>;
 }
@@ -65,18 +67,18 @@ export class MirrorFlush {
     const answer = (error: DeviceError | null): void => {
       const told = error ?? this.#owed;
       this.#owed = null;
-      if (told !== null || !this.host.mustWait) io.done(told);
-      else this.#answerWhenRecorded(io);
+      if (this.host.mustWait) this.#answerWhenRecorded(io, told);
+      else io.done(told);
     };
     this.#waiting.push({ answer, isCaller: true });
     if (!this.#isRunning) this.#next();
   }
 
   /** Not for run(): the journal itself waits for that one. */
-  #answerWhenRecorded(io: BlockIo): void {
+  #answerWhenRecorded(io: BlockIo, told: DeviceError | null): void {
     this.host.lossesRecorded().then(
-      () => io.done(null),
-      (error: unknown) => io.done(error as DeviceError),
+      () => io.done(told),
+      (error: unknown) => io.done(told ?? (error as DeviceError)),
     );
   }
 
@@ -84,6 +86,7 @@ export class MirrorFlush {
   owe(component: Component, error: DeviceError): boolean {
     if (component.state !== 'ACTIVE') return false;
     this.#owed ??= error;
+    this.host.doubt(component);
     return true;
   }
 
@@ -121,13 +124,20 @@ export class MirrorFlush {
       return error === null ? [] : [{ component, error }];
     });
     const isGood = targets.some((component, index) => errors[index] === null && component.state === 'ACTIVE');
-    for (const { component, error } of failures)
-      if (component.isConnected) host.dropAfterFlush(component, error);
+    for (const { component, error } of failures) this.#failed(component, error);
     if (!isGood) {
       return (
         failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component')
       );
     }
     return null;
+  }
+
+  #failed(component: Component, error: DeviceError): void {
+    const { host } = this;
+    if (!component.isConnected || host.drop(component, error)) return;
+    host.doubt(component);
+    // Not waited for: the journal may wait for this flush itself.
+    host.lossesRecorded().catch(() => undefined /* nothing is answered until it is recorded */);
   }
 }

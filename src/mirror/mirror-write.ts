@@ -106,8 +106,9 @@ export class MirrorWrite implements RangeHolder, LogEntrant, ComponentIo {
 
   answered(component: Component, error: DeviceError | null): void {
     assert(this.#waiting > 0, 'mirror write: an answer after the last one');
+    // Of one that failed parts may be there.
+    if (component.isConnected) component.unflushed.mark(this);
     if (error === null) {
-      component.unflushed.mark(this);
       if (component.state === 'ACTIVE') this.#good += 1;
     } else {
       this.#failures ??= [];

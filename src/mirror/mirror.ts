@@ -192,8 +192,9 @@ export class Mirror implements BlockDevice {
     if (this.#writes === 0) for (const resolve of this.#whenQuiet.splice(0)) resolve();
   }
 
-  dropAfterFlush(component: Component, error: DeviceError): void {
-    this.drop(component, error);
+  doubt(component: Component): void {
+    component.doubt();
+    this.journal.expectLoss();
   }
 
   lossesRecorded(): Promise<void> {

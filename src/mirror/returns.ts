@@ -2,11 +2,14 @@ import { DeviceError } from '../device/block-device.js';
 import type { ActivityLog } from './activity-log.js';
 import type { ArrivalRefusal } from './arrival.js';
 import type { Component, ComponentMedia } from './component.js';
+import { doubtsItself } from './marks.js';
 import type { Arrival } from './mirror-options.js';
 import type { MirrorReads } from './mirror-reads.js';
 import type { ByteRange } from '../protocol/geometry.js';
 import { receive, type ReceptionHost } from './reception.js';
 import type { RangeLocks } from './range-locks.js';
+import type { RegionBitmap } from './region-bitmap.js';
+import { rangeOfRun } from './region-runs.js';
 import { Resync, type ResyncProgress } from './resync.js';
 import type { Pace } from './sweep/pace.js';
 
@@ -16,6 +19,7 @@ export type ArrivalOutcome = 'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'unwanted' |
 /** What the return of a component needs of its mirror. */
 export interface ReturnHost extends ReceptionHost {
   readonly log: ActivityLog;
+  readonly components: readonly Component[];
   readonly isAutosync: boolean;
   readonly locks: RangeLocks;
   readonly pace: Pace;
@@ -47,6 +51,7 @@ export class Returns {
     component.attach(media, 'attachedStale');
     // Somebody has failed since it was in step, and it may have been this one, in an earlier life of the mirror.
     if (media.store.superblock.genid < this.host.journal.state.genid) component.isCacheDoubtful = true;
+    if (doubtsItself(media)) component.isCacheDoubtful = component.hasFailed = true;
     this.host.options.events.changed('stale', component, null);
     if (!this.host.isAutosync) return 'STALE';
     await this.startResync(component);
@@ -139,5 +144,25 @@ export class Returns {
     component.move('resyncFinished');
     host.statesChanged();
     host.options.events.changed('rebuilt', component, null);
+    for (const other of host.active) if (other.isCacheDoubtful) this.#replace(other);
+  }
+
+  /** It failed as the only good copy. Now that there is another one, it is written anew from that. */
+  #replace(doubtful: Component): void {
+    const { host } = this;
+    // Whoever was copied to from its cache may have got what is there no more when the next one reads.
+    for (const component of host.components)
+      if (component.state !== 'ACTIVE') this.#differsWhere(doubtful.missing, component);
+    const message = `${doubtful.name} failed as the only good copy, and is written anew`;
+    host.drop(doubtful, new DeviceError('DEVICE_IO', 'EIO', message));
+  }
+
+  #differsWhere(marks: RegionBitmap, component: Component): void {
+    const { mediaSizeBytes } = this.host.options;
+    let run = marks.nextMarkedRun(0, marks.regionCount);
+    while (run !== null) {
+      this.differs(component, rangeOfRun(run, mediaSizeBytes));
+      run = marks.nextMarkedRun(run.firstRegion + run.regionCount, marks.regionCount);
+    }
   }
 }

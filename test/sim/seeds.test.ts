@@ -5,7 +5,7 @@ import { simulate } from '../../sim/simulation.js';
 /** Each is a minute and more of a mirror's life, with crashes, cuts and faults. */
 const SEEDS = 30;
 /** They found bugs (docs/simulator.md), and must not find them again. */
-const FOUND_BUGS = [37, 86, 100, 111, 150, 154, 205, 1023, 1235];
+const FOUND_BUGS = [37, 86, 100, 111, 150, 154, 205, 1023, 1235, 2092, 2160, 2225, 2314];
 
 test(
   `every promise holds in ${SEEDS} simulated lives, and in those that once broke one`,
