@@ -26,10 +26,10 @@ const COUNTER_COUNT = 8;
 
 /**
  * How much is read at once and gathered before it is sent: eight requests of the size that this client uses, but at
- * least the first number, 32 requests of 4 KiB, so that many small ones share a system call, and at most the second, so
- * that the client works while the disk does (measured, docs/performance.md).
+ * least the first number, so that many small ones share a system call, and at most the second, so that the client works
+ * while the disk does (measured, docs/performance.md).
  */
-export const BATCH_BYTES_MIN = 135_168;
+export const BATCH_BYTES_MIN = 65_536;
 export const BATCH_BYTES_MAX = 1_048_576;
 export const BATCH_REQUESTS = 8;
 
