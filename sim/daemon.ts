@@ -6,7 +6,6 @@ import {
   type OpenedProvider,
   type ProviderOpener,
 } from '../src/mirror/assemble.js';
-import type { BalanceAlgorithm } from '../src/mirror/balance.js';
 import type { Component } from '../src/mirror/component.js';
 import type { ComponentState } from '../src/mirror/component-state.js';
 import type { Membership } from '../src/mirror/membership.js';
@@ -15,17 +14,8 @@ import type { Chance } from './chance.js';
 import { type Cluster, MIRROR_NAME } from './cluster.js';
 import { DiskHandle } from './disk-handle.js';
 import type { Host } from './host.js';
-import type { MemberCommand } from './plan.js';
+import type { MemberCommand, MirrorSettings } from './plan.js';
 import { SimProcess } from './process.js';
-
-/** What the daemon is started with. */
-export interface MirrorSettings {
-  readonly balance: BalanceAlgorithm;
-  readonly timeoutMs: number;
-  readonly idleMs: number;
-  readonly extentsMax: number;
-  readonly resyncBytesPerSecond: number;
-}
 
 export interface DaemonOptions {
   readonly cluster: Cluster;

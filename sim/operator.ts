@@ -5,9 +5,9 @@ import type { Chance } from './chance.js';
 import type { Client } from './client.js';
 import type { Cluster } from './cluster.js';
 import type { Standing } from './coverage.js';
-import { Daemon, type MirrorSettings } from './daemon.js';
+import { Daemon } from './daemon.js';
 import type { Host } from './host.js';
-import type { MemberCommand, Restart } from './plan.js';
+import type { MemberCommand, MirrorSettings, Restart } from './plan.js';
 import type { Registers } from './registers.js';
 import { Roster } from './roster.js';
 

@@ -2,9 +2,17 @@ import type { BalanceAlgorithm } from '../src/mirror/balance.js';
 import { EXTENT_SIZE_BYTES } from '../src/protocol/area-layout.js';
 import { REGION_SIZE_BYTES } from '../src/protocol/geometry.js';
 import { Chance } from './chance.js';
-import type { MirrorSettings } from './daemon.js';
 import { SECTOR_BYTES } from './disk.js';
 import { aloneFaults } from './links/faults.js';
+
+/** What the mirror's daemon is started with. */
+export interface MirrorSettings {
+  readonly balance: BalanceAlgorithm;
+  readonly timeoutMs: number;
+  readonly idleMs: number;
+  readonly extentsMax: number;
+  readonly resyncBytesPerSecond: number;
+}
 
 export type ClientOp = 'read' | 'write' | 'write-zeroes' | 'trim' | 'flush';
 
