@@ -1,4 +1,4 @@
-import { BITMAP_PAGE_BYTES, RegionBitmap } from '../src/mirror/region-bitmap.js';
+import { BITMAP_PAGE_BYTES, RegionBitmap } from '../src/mirror/area/region-bitmap.js';
 import { REGION_SIZE_BYTES } from '../src/protocol/geometry.js';
 
 const MEDIA_BYTES = 4 * 2 ** 40;

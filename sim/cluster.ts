@@ -1,5 +1,5 @@
 import type { BlockDevice, BlockIo, Capabilities } from '../src/device/block-device.js';
-import { createMirror, geometryOf } from '../src/mirror/create.js';
+import { createMirror, geometryOf } from '../src/mirror/start/create.js';
 import { Chance } from './chance.js';
 import { SECTOR_BYTES, SimDisk, type Chunks } from './disk.js';
 import { DiskConduct } from './disk-handle.js';

@@ -1,7 +1,7 @@
 import { DeviceError, type BlockDevice, type BlockIo } from '../src/device/block-device.js';
-import { AreaStore } from '../src/mirror/area-store.js';
-import { isLabelTouched } from '../src/mirror/component-store.js';
-import type { RegionBitmap } from '../src/mirror/region-bitmap.js';
+import { AreaStore } from '../src/mirror/area/area-store.js';
+import { isLabelTouched } from '../src/mirror/area/component-store.js';
+import type { RegionBitmap } from '../src/mirror/area/region-bitmap.js';
 import { EXTENT_SIZE_BYTES, areaOffsetBytes } from '../src/protocol/area-layout.js';
 import { compareFreshness } from '../src/protocol/gmirror-checks.js';
 import { decodeLabel, type GmirrorLabel } from '../src/protocol/gmirror-label.js';

@@ -5,10 +5,10 @@ import {
   type AssembledMirror,
   type OpenedProvider,
   type ProviderOpener,
-} from '../src/mirror/assemble.js';
+} from '../src/mirror/start/assemble.js';
 import type { Component } from '../src/mirror/component.js';
 import type { ComponentState } from '../src/mirror/component-state.js';
-import type { Membership } from '../src/mirror/membership.js';
+import type { Membership } from '../src/mirror/members/membership.js';
 import type { Mirror } from '../src/mirror/mirror.js';
 import type { Chance } from './chance.js';
 import { type Cluster, MIRROR_NAME } from './cluster.js';

@@ -1,4 +1,4 @@
-import { readLabelSector } from '../src/mirror/component-store.js';
+import { readLabelSector } from '../src/mirror/area/component-store.js';
 import { decodeLabel } from '../src/protocol/gmirror-label.js';
 import type { Client } from './client.js';
 import type { Cluster } from './cluster.js';

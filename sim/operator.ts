@@ -1,4 +1,4 @@
-import { AssembleError } from '../src/mirror/assemble.js';
+import { AssembleError } from '../src/mirror/start/assemble.js';
 import type { Component } from '../src/mirror/component.js';
 import type { Budget } from './budget.js';
 import type { Chance } from './chance.js';

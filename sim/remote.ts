@@ -6,7 +6,7 @@ import {
   type Capabilities,
 } from '../src/device/block-device.js';
 import { assertStartable } from '../src/device/check-io.js';
-import type { OpenedProvider } from '../src/mirror/assemble.js';
+import type { OpenedProvider } from '../src/mirror/start/assemble.js';
 import { checksumsBytes } from '../src/protocol/region-checksums.js';
 import type { DiskHandle } from './disk-handle.js';
 import type { Host } from './host.js';

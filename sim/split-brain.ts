@@ -1,4 +1,4 @@
-import { AssembleError } from '../src/mirror/assemble.js';
+import { AssembleError } from '../src/mirror/start/assemble.js';
 import { Budget } from './budget.js';
 import { Chance } from './chance.js';
 import { Client } from './client.js';

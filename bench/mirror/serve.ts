@@ -6,9 +6,9 @@ import { systemClock } from '../../src/device/clock.js';
 import { openDiskThread } from '../../src/device/disk-thread/disk-thread.js';
 import { systemRandom } from '../../src/device/random.js';
 import { ActivityLog } from '../../src/mirror/activity-log.js';
-import { assemble } from '../../src/mirror/assemble.js';
-import { createMirror } from '../../src/mirror/create.js';
-import { RegionBitmap } from '../../src/mirror/region-bitmap.js';
+import { assemble } from '../../src/mirror/start/assemble.js';
+import { createMirror } from '../../src/mirror/start/create.js';
+import { RegionBitmap } from '../../src/mirror/area/region-bitmap.js';
 import { serveNbd } from '../serve-nbd.js';
 
 const [kind, socketPath, ...images] = process.argv.slice(2);

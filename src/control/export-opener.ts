@@ -3,7 +3,7 @@ import type { RemoteOptions, ClientTls } from '../client/options.js';
 import { DeviceError } from '../device/block-device.js';
 import type { ContentCheck } from '../device/content-check.js';
 import type { Clock } from '../device/clock.js';
-import type { OpenedProvider } from '../mirror/assemble.js';
+import type { OpenedProvider } from '../mirror/start/assemble.js';
 import type { GgateUri } from '../protocol/uri.js';
 
 export interface ExportOptions extends Pick<RemoteOptions, 'random' | 'connectTcp'> {

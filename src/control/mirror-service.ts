@@ -7,11 +7,11 @@ import {
   AssembleError,
   type AssembleOptions,
   type ProviderOpener,
-} from '../mirror/assemble.js';
+} from '../mirror/start/assemble.js';
 import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { SplitBrainPolicy } from '../mirror/decide/split-brain-policy.js';
-import type { Membership, NotErased } from '../mirror/membership.js';
+import type { Membership, NotErased } from '../mirror/members/membership.js';
 import type { Mirror, MirrorEvents } from '../mirror/mirror.js';
 import { messageOf } from '../protocol/errors.js';
 import type { NbdEndpoint } from '../server/nbd/nbd-server.js';

@@ -1,7 +1,7 @@
 import type { Component } from '../mirror/component.js';
-import type { Membership, NotErased } from '../mirror/membership.js';
+import type { Membership, NotErased } from '../mirror/members/membership.js';
 import type { Mirror } from '../mirror/mirror.js';
-import type { ProviderOpener } from '../mirror/provider.js';
+import type { ProviderOpener } from '../mirror/start/provider.js';
 import type { ServerLog } from '../server/server-log.js';
 import { ControlError } from './control-error.js';
 import type { Reconnect } from './reconnect.js';

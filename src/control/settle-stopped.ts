@@ -1,7 +1,7 @@
 import type { Clock } from '../device/clock.js';
 import type { RandomSource } from '../device/random.js';
-import { assemble, type ProviderOpener } from '../mirror/assemble.js';
-import type { StartPlan } from '../mirror/assembled.js';
+import { assemble, type ProviderOpener } from '../mirror/start/assemble.js';
+import type { StartPlan } from '../mirror/start/assembled.js';
 import { EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
 
 export interface SettleOptions {

@@ -1,5 +1,5 @@
 import type { Clock } from '../device/clock.js';
-import { AssembleError } from '../mirror/assemble.js';
+import { AssembleError } from '../mirror/start/assemble.js';
 import { messageOf } from '../protocol/errors.js';
 import { START_POLL_MS } from './limits.js';
 

@@ -1,4 +1,4 @@
-import type { Verify, VerifyState } from '../mirror/verify.js';
+import type { Verify, VerifyState } from '../mirror/sweep/verify.js';
 import { shownProgress, type ProgressStatus } from './progress-status.js';
 
 /** What was found of one component. */

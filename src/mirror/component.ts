@@ -2,11 +2,11 @@ import type { BlockDevice, BlockIo, BlockOp, Capabilities, DeviceError } from '.
 import type { Clock } from '../device/clock.js';
 import { assert } from '../protocol/errors.js';
 import type { Uuid } from '../protocol/superblock.js';
-import type { RefusedArrival } from './arrival.js';
+import type { RefusedArrival } from './members/arrival.js';
 import { type ComponentEvent, type ComponentState, nextState } from './component-state.js';
 import { CLEAR_PIECE_BYTES } from './limits.js';
-import type { LabelSettings, MetaStore } from './meta-store.js';
-import { RegionBitmap } from './region-bitmap.js';
+import type { LabelSettings, MetaStore } from './area/meta-store.js';
+import { RegionBitmap } from './area/region-bitmap.js';
 
 /** What is there of a component while it is connected. */
 export interface ComponentMedia {

@@ -1,7 +1,7 @@
 import type { BlockIo } from '../device/block-device.js';
 import { DeviceError } from '../device/block-device.js';
 import type { Component, ComponentIo } from './component.js';
-import { RegionBitmap } from './region-bitmap.js';
+import { RegionBitmap } from './area/region-bitmap.js';
 
 const FLUSH = { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0 } as const;
 

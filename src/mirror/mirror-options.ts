@@ -3,8 +3,8 @@ import type { RandomSource } from '../device/random.js';
 import type { Superblock, Uuid } from '../protocol/superblock.js';
 import type { BalanceAlgorithm, BalanceOptions } from './balance.js';
 import type { Component, ComponentIdentity, ComponentMedia } from './component.js';
-import type { JournalState } from './journal.js';
-import type { MirrorSettings } from './meta-store.js';
+import type { JournalState } from './journal/journal.js';
+import type { MirrorSettings } from './area/meta-store.js';
 import type { Touch } from './decide/pair-facts.js';
 import type { SplitBrainPolicy } from './decide/split-brain-policy.js';
 

@@ -7,19 +7,19 @@ import { isAligned, isInside } from '../protocol/geometry.js';
 import { ActivityLog } from './activity-log.js';
 import { Component, type ComponentIdentity, type ComponentMedia } from './component.js';
 import { ComponentSet } from './component-set.js';
-import { Journal } from './journal.js';
+import { Journal } from './journal/journal.js';
 import { MirrorFlush } from './mirror-flush.js';
 import { MirrorReads } from './mirror-reads.js';
 import { startChange } from './mirror-clear.js';
 import type { Failure, MirrorWrite } from './mirror-write.js';
 import { RangeLocks } from './range-locks.js';
-import type { MirrorSettings } from './meta-store.js';
+import type { MirrorSettings } from './area/meta-store.js';
 import type { Arrival, Conduct, MirrorOptions } from './mirror-options.js';
-import type { ResyncProgress } from './resync.js';
-import { dropSilent } from './silence.js';
+import type { ResyncProgress } from './sweep/resync.js';
+import { dropSilent } from './members/silence.js';
 import { Pace } from './sweep/pace.js';
-import { type ArrivalOutcome, Returns } from './returns.js';
-import { Verify, type VerifyOptions } from './verify.js';
+import { type ArrivalOutcome, Returns } from './members/returns.js';
+import { Verify, type VerifyOptions } from './sweep/verify.js';
 
 export type { Arrival, MirrorEvents, MirrorOptions } from './mirror-options.js';
 

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { START_POLL_MS } from '../../src/control/limits.js';
 import { startPatiently, type StartPolicy } from '../../src/control/start-policy.js';
-import { AssembleError } from '../../src/mirror/assemble.js';
+import { AssembleError } from '../../src/mirror/start/assemble.js';
 import { FakeClock } from '../support/fake-clock.js';
 
 const missing = (isAfterCrash: boolean): AssembleError =>

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { DeviceError } from '../../src/device/block-device.js';
-import { AreaStore } from '../../src/mirror/area-store.js';
+import { AreaStore } from '../../src/mirror/area/area-store.js';
 import { areaSizeBytes } from '../../src/protocol/area-layout.js';
 import {
   AREA_MEDIA_BYTES,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { AreaStore } from '../../src/mirror/area-store.js';
+import { AreaStore } from '../../src/mirror/area/area-store.js';
 import { AREA_HEAD_BYTES, areaSizeBytes, bitmapPairAt, logBlockAt } from '../../src/protocol/area-layout.js';
 import { encodeSuperblock } from '../../src/protocol/superblock.js';
 import { AREA_MEDIA_BYTES, AreaModel, bitmapSaying, newSuperblock, pageSays } from '../support/area-model.js';

@@ -2,9 +2,9 @@ import { statSync, truncateSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DeviceError } from '../../src/device/block-device.js';
 import { createImage, openFile } from '../../src/device/file-device.js';
-import { createAreaFile, openAreaFile } from '../../src/mirror/area-file.js';
-import { AreaStore } from '../../src/mirror/area-store.js';
-import { RegionBitmap } from '../../src/mirror/region-bitmap.js';
+import { createAreaFile, openAreaFile } from '../../src/mirror/area/area-file.js';
+import { AreaStore } from '../../src/mirror/area/area-store.js';
+import { RegionBitmap } from '../../src/mirror/area/region-bitmap.js';
 import {
   areaOffsetBytes,
   areaSizeBytes,

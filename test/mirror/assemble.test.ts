@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
-import { assemble, type AssembleOptions, type AssembledMirror } from '../../src/mirror/assemble.js';
-import { AreaStore } from '../../src/mirror/area-store.js';
-import { readLabelSector, writeLabelSector } from '../../src/mirror/component-store.js';
-import { createMirror } from '../../src/mirror/create.js';
+import { assemble, type AssembleOptions, type AssembledMirror } from '../../src/mirror/start/assemble.js';
+import { AreaStore } from '../../src/mirror/area/area-store.js';
+import { readLabelSector, writeLabelSector } from '../../src/mirror/area/component-store.js';
+import { createMirror } from '../../src/mirror/start/create.js';
 import { areaOffsetBytes } from '../../src/protocol/area-layout.js';
 import { DeviceError } from '../../src/device/block-device.js';
 import { decodeLabel, type GmirrorLabel } from '../../src/protocol/gmirror-label.js';

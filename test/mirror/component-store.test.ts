@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/device/random.js';
-import type { LabelState } from '../../src/mirror/meta-store.js';
-import { isLabelTouched } from '../../src/mirror/component-store.js';
-import { createMirror } from '../../src/mirror/create.js';
-import { openComponent } from '../../src/mirror/open-component.js';
+import type { LabelState } from '../../src/mirror/area/meta-store.js';
+import { isLabelTouched } from '../../src/mirror/area/component-store.js';
+import { createMirror } from '../../src/mirror/start/create.js';
+import { openComponent } from '../../src/mirror/start/open-component.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { VolatileDevice } from '../support/volatile-device.js';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { changePriority, changeSettings, type SettingsChange } from '../../src/mirror/configure.js';
-import { AssembleError } from '../../src/mirror/assemble.js';
+import { changePriority, changeSettings, type SettingsChange } from '../../src/mirror/members/configure.js';
+import { AssembleError } from '../../src/mirror/start/assemble.js';
 import { writeBytes } from '../support/device-requests.js';
 import { comeBack, componentOf, MemberWorld, statesOf, untilComplete } from '../support/member-world.js';
 

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { AreaStore } from '../../src/mirror/area-store.js';
-import type { AssembledMirror } from '../../src/mirror/assembled.js';
+import { AreaStore } from '../../src/mirror/area/area-store.js';
+import type { AssembledMirror } from '../../src/mirror/start/assembled.js';
 import { areaOffsetBytes, EXTENT_SIZE_BYTES } from '../../src/protocol/area-layout.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';

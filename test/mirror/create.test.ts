@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/device/random.js';
-import { AreaStore } from '../../src/mirror/area-store.js';
-import { readLabelSector } from '../../src/mirror/component-store.js';
-import { createMirror, geometryOf } from '../../src/mirror/create.js';
+import { AreaStore } from '../../src/mirror/area/area-store.js';
+import { readLabelSector } from '../../src/mirror/area/component-store.js';
+import { createMirror, geometryOf } from '../../src/mirror/start/create.js';
 import { areaOffsetBytes } from '../../src/protocol/area-layout.js';
 import { decodeLabel } from '../../src/protocol/gmirror-label.js';
 import { MemoryDevice } from '../support/memory-device.js';

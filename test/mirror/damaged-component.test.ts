@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/device/random.js';
-import { assemble, AssembleError, type AssembledMirror } from '../../src/mirror/assemble.js';
-import { createMirror } from '../../src/mirror/create.js';
-import { openComponent } from '../../src/mirror/open-component.js';
+import { assemble, AssembleError, type AssembledMirror } from '../../src/mirror/start/assemble.js';
+import { createMirror } from '../../src/mirror/start/create.js';
+import { openComponent } from '../../src/mirror/start/open-component.js';
 import { areaOffsetBytes } from '../../src/protocol/area-layout.js';
 import { sealBlock } from '../../src/protocol/area-block.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';

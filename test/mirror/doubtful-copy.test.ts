@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import type { AssembledMirror } from '../../src/mirror/assembled.js';
+import type { AssembledMirror } from '../../src/mirror/start/assembled.js';
 import { flush } from '../../src/device/request.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { writeBytes } from '../support/device-requests.js';

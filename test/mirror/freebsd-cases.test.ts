@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { AssembledMirror } from '../../src/mirror/assemble.js';
+import type { AssembledMirror } from '../../src/mirror/start/assemble.js';
 import { decideStart } from '../../src/mirror/decide/start-decision.js';
 import type { GmirrorLabel } from '../../src/protocol/gmirror-label.js';
 import { flush, pattern, readBytes, writeBytes } from '../support/device-requests.js';

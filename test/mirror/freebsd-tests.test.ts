@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { RandomSource } from '../../src/device/random.js';
-import { AreaStore } from '../../src/mirror/area-store.js';
-import { assemble, type AssembledMirror, type AssembleOptions } from '../../src/mirror/assemble.js';
-import { writeLabelSector } from '../../src/mirror/component-store.js';
+import { AreaStore } from '../../src/mirror/area/area-store.js';
+import { assemble, type AssembledMirror, type AssembleOptions } from '../../src/mirror/start/assemble.js';
+import { writeLabelSector } from '../../src/mirror/area/component-store.js';
 import { areaSizeBytes } from '../../src/protocol/area-layout.js';
 import { NO_DISK_FLAGS } from '../../src/protocol/gmirror-flags.js';
 import { decodeLabel, type GmirrorLabel } from '../../src/protocol/gmirror-label.js';

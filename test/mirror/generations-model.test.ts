@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { AssembleError, type AssembledMirror } from '../../src/mirror/assembled.js';
+import { AssembleError, type AssembledMirror } from '../../src/mirror/start/assembled.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';
 import { comeBack, componentOf, MemberWorld, untilComplete } from '../support/member-world.js';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { systemRandom } from '../../src/device/random.js';
 import { Component } from '../../src/mirror/component.js';
-import { Generations } from '../../src/mirror/generations.js';
+import { Generations } from '../../src/mirror/journal/generations.js';
 import { newUuid } from '../../src/mirror/ids.js';
 import { NO_UUID } from '../../src/protocol/superblock.js';
 import { FakeClock } from '../support/fake-clock.js';

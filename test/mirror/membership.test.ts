@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { AssembleError, type AssembledMirror } from '../../src/mirror/assemble.js';
-import { MembershipError } from '../../src/mirror/membership-error.js';
+import { AssembleError, type AssembledMirror } from '../../src/mirror/start/assemble.js';
+import { MembershipError } from '../../src/mirror/members/membership-error.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';
 import {
   comeBack,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BITMAP_PAGE_BYTES, BITMAP_PAGE_REGIONS, RegionBitmap } from '../../src/mirror/region-bitmap.js';
+import { BITMAP_PAGE_BYTES, BITMAP_PAGE_REGIONS, RegionBitmap } from '../../src/mirror/area/region-bitmap.js';
 import { ProtocolError } from '../../src/protocol/errors.js';
 
 const REGION = 65_536;

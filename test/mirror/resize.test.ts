@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { AssembleError, type AssembledMirror } from '../../src/mirror/assemble.js';
-import { resizeMirror, type Resized } from '../../src/mirror/resize.js';
-import { ResizeError } from '../../src/mirror/resize-error.js';
+import { AssembleError, type AssembledMirror } from '../../src/mirror/start/assemble.js';
+import { resizeMirror, type Resized } from '../../src/mirror/start/resize.js';
+import { ResizeError } from '../../src/mirror/start/resize-error.js';
 import { mediaSizeFor } from '../../src/protocol/area-layout.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';
 import { componentOf, DISK_BYTES, MemberWorld, statesOf } from '../support/member-world.js';

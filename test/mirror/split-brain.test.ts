@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { RandomSource } from '../../src/device/random.js';
-import type { AssembledMirror, StartPlan } from '../../src/mirror/assembled.js';
-import { readLabelSector, writeLabelSector } from '../../src/mirror/component-store.js';
+import type { AssembledMirror, StartPlan } from '../../src/mirror/start/assembled.js';
+import { readLabelSector, writeLabelSector } from '../../src/mirror/area/component-store.js';
 import { SPLIT_BRAIN_POLICIES } from '../../src/mirror/decide/split-brain-policy.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { decodeLabel } from '../../src/protocol/gmirror-label.js';

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { ContentCheck } from '../../src/device/content-check.js';
-import { AreaStore } from '../../src/mirror/area-store.js';
-import { openComponent } from '../../src/mirror/open-component.js';
-import { superblockCheck } from '../../src/mirror/superblock-check.js';
+import { AreaStore } from '../../src/mirror/area/area-store.js';
+import { openComponent } from '../../src/mirror/start/open-component.js';
+import { superblockCheck } from '../../src/mirror/area/superblock-check.js';
 import { areaSizeBytes } from '../../src/protocol/area-layout.js';
 import { AREA_MEDIA_BYTES, newSuperblock } from '../support/area-model.js';
 import { MemberWorld } from '../support/member-world.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Finding, Verify } from '../../src/mirror/verify.js';
+import type { Finding, Verify } from '../../src/mirror/sweep/verify.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { pattern, readBytes, start, writeBytes } from '../support/device-requests.js';
 import { type Rig, type RigDisk, lost, makeRig, type RigOptions } from '../support/mirror-rig.js';

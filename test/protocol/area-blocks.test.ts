@@ -27,7 +27,7 @@ import {
   encodeSuperblock,
   type Superblock,
 } from '../../src/protocol/superblock.js';
-import { BITMAP_PAGE_BYTES, BITMAP_PAGE_REGIONS } from '../../src/mirror/region-bitmap.js';
+import { BITMAP_PAGE_BYTES, BITMAP_PAGE_REGIONS } from '../../src/mirror/area/region-bitmap.js';
 import { newSuperblock, uuidOf } from '../support/area-model.js';
 
 const areaId = Buffer.from('1122334455667788', 'hex');

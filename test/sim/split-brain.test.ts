@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { simulateSplitBrain } from '../../sim/split-brain.js';
-import { Generations } from '../../src/mirror/generations.js';
+import { Generations } from '../../src/mirror/journal/generations.js';
 
 const SEEDS = Array.from({ length: 20 }, (_, index) => index + 1);
 

@@ -1,6 +1,6 @@
 import type { BlockDevice } from '../../src/device/block-device.js';
-import { AreaStore, type NewSuperblock } from '../../src/mirror/area-store.js';
-import { BITMAP_PAGE_REGIONS, RegionBitmap } from '../../src/mirror/region-bitmap.js';
+import { AreaStore, type NewSuperblock } from '../../src/mirror/area/area-store.js';
+import { BITMAP_PAGE_REGIONS, RegionBitmap } from '../../src/mirror/area/region-bitmap.js';
 import { EXTENT_SIZE_BYTES } from '../../src/protocol/area-layout.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import {

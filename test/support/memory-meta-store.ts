@@ -1,5 +1,5 @@
-import type { LabelState, MetaStore, SuperblockChange } from '../../src/mirror/meta-store.js';
-import { RegionBitmap } from '../../src/mirror/region-bitmap.js';
+import type { LabelState, MetaStore, SuperblockChange } from '../../src/mirror/area/meta-store.js';
+import { RegionBitmap } from '../../src/mirror/area/region-bitmap.js';
 import type { Superblock } from '../../src/protocol/superblock.js';
 
 /** What a component remembers, in memory: what was written, and what of that was flushed. */

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { parseComponent } from '../../control/component-spec.js';
-import { removeAreaFile } from '../../mirror/area-file.js';
+import { removeAreaFile } from '../../mirror/area/area-file.js';
 import { CommandError } from '../errors.js';
 import { writeQuietly } from '../output.js';
 import { COMPONENT_HELP, clearLabelSector, reasonOf } from '../provider-labels.js';

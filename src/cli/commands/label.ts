@@ -15,8 +15,8 @@ import {
   parseBalance,
   type BalanceAlgorithm,
 } from '../../mirror/balance.js';
-import { createMirror, geometryOf } from '../../mirror/create.js';
-import { kernelNameOf } from '../../mirror/hardcoded-name.js';
+import { createMirror, geometryOf } from '../../mirror/start/create.js';
+import { kernelNameOf } from '../../mirror/members/hardcoded-name.js';
 import { isGgateUri } from '../../protocol/uri.js';
 import { SLOT_COUNT } from '../../protocol/superblock.js';
 import { CommandError, UsageError } from '../errors.js';

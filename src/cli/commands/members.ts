@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { absoluteComponent, formatComponent, componentName } from '../../control/component-spec.js';
 import type { ControlRequest } from '../../control/commands/all.js';
 import { STOP_MS } from '../../control/limits.js';
-import type { NotErased } from '../../mirror/membership.js';
+import type { NotErased } from '../../mirror/members/membership.js';
 import { CommandError } from '../errors.js';
 import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
 import { printResult, writeQuietly } from '../output.js';

@@ -9,7 +9,7 @@ import { settleStopped } from '../../control/settle-stopped.js';
 import { systemClock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
 import { systemRandom } from '../../device/random.js';
-import { AssembleError } from '../../mirror/assemble.js';
+import { AssembleError } from '../../mirror/start/assemble.js';
 import { defaultConfigPath } from '../config/config-file.js';
 import { PidFile } from '../daemon/pid-file.js';
 import { CommandError, UsageError } from '../errors.js';

@@ -11,7 +11,7 @@ import { WaitingMirror } from '../../control/waiting-mirror.js';
 import type { Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
 import { systemRandom } from '../../device/random.js';
-import { AssembleError } from '../../mirror/assemble.js';
+import { AssembleError } from '../../mirror/start/assemble.js';
 import { messageOf } from '../../protocol/errors.js';
 import { exportImages, systemResolveName } from '../../server/exports-file.js';
 import { ListenError } from '../../server/listener.js';

@@ -1,5 +1,5 @@
 import { BALANCE_ALGORITHMS } from '../../mirror/balance.js';
-import { changePriority, changeSettings, type SettingsChange } from '../../mirror/configure.js';
+import { changePriority, changeSettings, type SettingsChange } from '../../mirror/members/configure.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import type { Fields } from '../control-protocol.js';
 import { componentNamed } from '../running-mirror.js';

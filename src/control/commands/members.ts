@@ -1,7 +1,7 @@
 import { DeviceError } from '../../device/block-device.js';
 import { describeUse } from '../../device/usage.js';
-import { kernelNameOf } from '../../mirror/hardcoded-name.js';
-import { MembershipError } from '../../mirror/membership-error.js';
+import { kernelNameOf } from '../../mirror/members/hardcoded-name.js';
+import { MembershipError } from '../../mirror/members/membership-error.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { ControlError } from '../control-error.js';
 import type { Fields } from '../control-protocol.js';

@@ -3,7 +3,7 @@ import { checksumRegions, checksumsBytes, REGION_CHECKSUM_BYTES } from '../../pr
 import { REGION_SIZE_BYTES, regionCount, type ByteRange } from '../../protocol/geometry.js';
 import type { Component, ComponentIo } from '../component.js';
 import { PIECE_BYTES } from '../limits.js';
-import type { RegionRun } from '../region-bitmap.js';
+import type { RegionRun } from '../area/region-bitmap.js';
 
 /**
  * - 'data': its bytes;

@@ -2,7 +2,7 @@ import type { DeviceError } from '../../device/block-device.js';
 import type { Clock, Timer } from '../../device/clock.js';
 import { assert } from '../../protocol/errors.js';
 import { CHECKPOINT_BYTES_MIN, CHECKPOINT_MS, CHECKPOINT_PART } from '../limits.js';
-import type { RegionRun } from '../region-bitmap.js';
+import type { RegionRun } from '../area/region-bitmap.js';
 import type { Pace } from './pace.js';
 import { RateLimit, RateMeter } from './rate.js';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { judgeArrival } from '../../../src/mirror/arrival.js';
+import { judgeArrival } from '../../../src/mirror/members/arrival.js';
 import type { Side } from '../../../src/mirror/decide/pair-facts.js';
 import { decidePair } from '../../../src/mirror/decide/pair-table.js';
 import { FREE_SLOT, NO_UUID, SLOT_COUNT, type Superblock } from '../../../src/protocol/superblock.js';

@@ -1,0 +1,138 @@
+import type { RandomSource } from '../../device/random.js';
+import { HISTORY_COUNT, NO_UUID, type Uuid } from '../../protocol/superblock.js';
+import type { Component } from '../component.js';
+import { newUuid } from '../ids.js';
+import type { JournalState } from './journal-state.js';
+
+/**
+ * The mirror's generations in memory: what they are to be next (docs/generations.md, "When a generation begins"). The
+ * journal makes it last.
+ */
+export class Generations {
+  #state: JournalState;
+  /** By slot: the generation that a component in step is known to have on stable storage; else the present one. */
+  readonly #confirmed = new Map<number, Uuid>();
+  /** Slots of resync targets that may say on stable storage that they are in step, while the others do not yet. */
+  readonly #claiming = new Set<number>();
+  #mustBegin: boolean;
+  /** Somebody who failed has been lost in the present generation. */
+  #hasBroken = false;
+
+  constructor(
+    state: JournalState,
+    private readonly random: RandomSource,
+  ) {
+    this.#state = state;
+    this.#mustBegin = state.lostAt.some((at) => at !== NO_UUID);
+  }
+
+  get state(): JournalState {
+    return this.#state;
+  }
+
+  /**
+   * Somebody who is behind may have the same data as is here, and call it by the same generation: before the data differs
+   * a new one must begin.
+   */
+  get mustBegin(): boolean {
+    return this.#mustBegin;
+  }
+
+  confirmedOf(slot: number): Uuid {
+    return this.#confirmed.get(slot) ?? this.#state.current;
+  }
+
+  /** The component in `slot`, which is in step, has `generation` on stable storage. */
+  confirm(slot: number, generation: Uuid): void {
+    this.#confirmed.set(slot, generation);
+  }
+
+  /**
+   * A new generation, with which other things may change. Labels tell the kernel of it as its own would: by genid that a
+   * component failed, which it then leaves alone, by syncid that it only was not there, and is to be synchronized.
+   */
+  moveOn(components: readonly Component[], change: Partial<JournalState> = {}): void {
+    const { current, history, genid, syncid } = this.#state;
+    for (const { identity } of components) this.confirm(identity.slot, this.confirmedOf(identity.slot));
+    this.#state = {
+      ...this.#state,
+      current: newUuid(this.random),
+      history: [current, ...history].slice(0, HISTORY_COUNT),
+      ...(this.#hasBroken ? { genid: genid + 1 } : { syncid: syncid + 1 }),
+      ...change,
+    };
+    this.#hasBroken = false;
+    this.#mustBegin = true;
+  }
+
+  /** The present generation is on stable storage. */
+  begun(): void {
+    this.#mustBegin = false;
+  }
+
+  revert({ lostAt }: JournalState): void {
+    this.#state = { ...this.#state, lostAt };
+  }
+
+  /**
+   * Takes down who is lost and was not. True if a new generation must begin at once: one of them may already have other
+   * data than is here, under the name of the present generation. Else it begins before the next write.
+   */
+  noteLosses(components: readonly Component[]): boolean {
+    const lostAt = [...this.#state.lostAt];
+    let isDue = false;
+    for (const component of components) {
+      const { slot } = component.identity;
+      if (component.takesWrites) continue;
+      const isClaiming = this.#claiming.delete(slot);
+      if (lostAt[slot] !== NO_UUID && !isClaiming) continue;
+      const confirmed = this.confirmedOf(slot);
+      // Who was about to be in step may have become so, or may still be what it was.
+      if (lostAt[slot] === NO_UUID) lostAt[slot] = confirmed;
+      const mayDiffer = component.missing.countMarked > 0;
+      isDue ||= isClaiming || mayDiffer || confirmed !== this.#state.current;
+      this.#mustBegin = true;
+      this.#hasBroken ||= component.hasFailed;
+    }
+    this.#state = { ...this.#state, lostAt };
+    return isDue;
+  }
+
+  /** Whether the data here may already differ from that of a component of the same generation that is behind. */
+  mayDiffer(components: readonly Component[]): boolean {
+    const { current, lostAt } = this.#state;
+    return components.some(
+      ({ identity, missing }) => lostAt[identity.slot] === current && missing.countMarked > 0,
+    );
+  }
+
+  /** A component that is behind, and whose own account counts no more, is known by the generation of its data. */
+  accept(slot: number, generation: Uuid): void {
+    const unheard = this.#state.unheard.filter((other) => other !== slot);
+    this.#state = { ...this.#state, lostAt: this.#state.lostAt.with(slot, generation), unheard };
+    this.#mustBegin ||= generation === this.#state.current;
+  }
+
+  /** True if that one that comes has failed is yet to be told by a new generation: its own genid must be the older one. */
+  noteFailed({ isCacheDoubtful, hasFailed, store }: Component): boolean {
+    const isUntold = isCacheDoubtful && hasFailed && store.superblock.genid >= this.#state.genid;
+    this.#hasBroken ||= isUntold;
+    return isUntold;
+  }
+
+  /** A component may say from now on that it is in step, while the others do not. */
+  claim(slot: number): void {
+    this.#claiming.add(slot);
+  }
+
+  /** It has said so on stable storage. */
+  claimed(slot: number): void {
+    this.#state = { ...this.#state, lostAt: this.#state.lostAt.with(slot, NO_UUID) };
+    this.confirm(slot, this.#state.current);
+  }
+
+  /** And the others say so too. */
+  joined(slot: number): void {
+    this.#claiming.delete(slot);
+  }
+}

@@ -1,0 +1,114 @@
+import { judgeArrival, type ArrivalRefusal, type CopyWish, type RefusedArrival } from './arrival.js';
+import type { Component } from '../component.js';
+import { givenUp } from '../decide/split-brain-policy.js';
+import type { Journal } from '../journal/journal.js';
+import { hear, markEverything, ownAccount, type Marked } from '../journal/marks.js';
+import type { Arrival, MirrorOptions } from '../mirror-options.js';
+import { RegionBitmap } from '../area/region-bitmap.js';
+
+/** What looking at a component that comes needs of its mirror. */
+export interface ReceptionHost {
+  readonly options: MirrorOptions;
+  readonly journal: Journal;
+  /** Those in step, at least one. */
+  readonly active: readonly Component[];
+}
+
+const mayCome = ({ isWanted, isConnected }: Component): boolean => isWanted && !isConnected;
+
+/**
+ * Whether a component that comes is taken in. If so, all that it may miss is marked, in memory. Nothing of it is changed.
+ * Rejects with DeviceError.
+ */
+export async function receive(
+  component: Component,
+  arrival: Arrival,
+  host: ReceptionHost,
+): Promise<'accept' | 'unwanted' | ArrivalRefusal> {
+  if (!mayCome(component)) return 'unwanted';
+  const { options, journal } = host;
+  // What is written down about it counts, and this may be the loss of it.
+  await journal.lossesRecorded();
+  const inStep = host.active.map(({ identity }) => identity.slot).sort((one, other) => one - other);
+  const { superblock, touch, media } = arrival;
+  const { genid, syncid } = superblock;
+  const { slot, uuid: componentUuid } = component.identity;
+  const verdict = judgeArrival(
+    { superblock, touch, genid, syncid },
+    {
+      mirrorUuid: options.uuid,
+      componentUuid,
+      mirror: journal.side(inStep[0] ?? slot),
+      isFull: component.isFull,
+    },
+  );
+  if (verdict.outcome === 'foreign')
+    return refuse(component, host, { outcome: verdict.outcome, copyBytes: null });
+  const decider = component.isDiscarded ? 'a person' : (options.afterSplitBrain ?? 'disconnect');
+  if (verdict.outcome !== 'accept' && !component.isDiscarded) {
+    const own = await ownAccount(media.store, inStep);
+    const isGivenUp =
+      verdict.outcome === 'split brain' && isGivenUpBy(component, arrival, own, verdict, host);
+    if (!isGivenUp) {
+      return refuse(component, host, {
+        outcome: verdict.outcome,
+        copyBytes: copyBytes(component, own, verdict),
+      });
+    }
+  }
+  if (verdict.isUnheard) await hear(component, media.store, inStep);
+  // It may have been taken out of use meanwhile, or have come another way.
+  if (!mayCome(component)) return 'unwanted';
+  if (verdict.isFull) markEverything(component);
+  if (verdict.outcome !== 'accept') {
+    component.isDiscarded = true;
+    options.events.changed('discarded', component, `as ${decider} has it`);
+  }
+  return 'accept';
+}
+
+/** Whether the policy gives it up. What callers of this mirror have written is never given up under them. */
+function isGivenUpBy(
+  component: Component,
+  { superblock }: Arrival,
+  own: Marked,
+  { isFull }: CopyWish,
+  { options: { afterSplitBrain = 'disconnect' }, journal, active }: ReceptionHost,
+): boolean {
+  const self = {
+    changedBytes: component.missing.markedBytes,
+    wasStartedAlone: journal.slots[component.identity.slot]?.isUnheard === true,
+  };
+  const peer = {
+    changedBytes: own.missing.markedBytes,
+    wasStartedAlone: active.some(({ identity }) => superblock.slots[identity.slot]?.isUnheard === true),
+  };
+  return !isFull && givenUp(afterSplitBrain, self, peer) === 'peer';
+}
+
+function refuse(component: Component, { options }: ReceptionHost, refused: RefusedArrival): ArrivalRefusal {
+  component.refused = refused;
+  component.trouble = whyRefused(refused, component.name, options.name);
+  options.events.changed(refused.outcome, component, component.trouble);
+  return refused.outcome;
+}
+
+function whyRefused({ outcome }: RefusedArrival, name: string, mirror: string): string {
+  const way = `'ggmirror resolve ${mirror} --discard ${name}' gives up what only it has`;
+  switch (outcome) {
+    case 'split brain':
+      return `split brain: it was written without the others, and they without it; ${way}`;
+    case 'newer':
+      return `it has data that this mirror, which was started without it, misses; stop the mirror and start it with both, or ${way}`;
+    case 'foreign':
+      return 'it belongs to another mirror';
+  }
+}
+
+function copyBytes({ missing }: Component, own: Marked, { isFull }: CopyWish): number {
+  if (isFull) return missing.mediaSizeBytes;
+  const both = new RegionBitmap(missing.mediaSizeBytes);
+  both.union(missing);
+  both.union(own.missing);
+  return both.markedBytes;
+}

@@ -1,0 +1,43 @@
+import type { BlockDevice, DeviceError } from '../../device/block-device.js';
+import type { ContentCheck } from '../../device/content-check.js';
+import type { NewSuperblock } from '../area/area-store.js';
+
+/** A provider as it was opened; whoever opened it no longer closes it. */
+export interface OpenedProvider {
+  /** The whole provider, private area and label included. */
+  readonly device: BlockDevice;
+  /** The file that holds the private area; null if it is on the provider. */
+  readonly area: BlockDevice | null;
+  /** Fails every request in flight at once; afterwards no buffer of a caller is touched. */
+  readonly abandon?: () => void;
+  /** Of one that can vanish while nothing is asked of it: resolves when it has, with how. Never rejects. */
+  readonly lost?: Promise<DeviceError>;
+  /** Of one that comes back by itself: from now on it may only do so while this holds. */
+  readonly guardReturn?: (check: ContentCheck) => void;
+  /** For an area in a file that is not there yet; `area` is null then. */
+  readonly newArea?: { readonly name: string; make(superblock: NewSuperblock): Promise<void> };
+  /** Removes the file of `area`, which holds nothing any more and is closed. Rejects with DeviceError. */
+  readonly removeArea?: () => Promise<void>;
+  /** Of an image file: when it was written; left out for everything else. */
+  readonly image?: ImageTime;
+}
+
+/** When an image file was written last, in nanoseconds since 1970. Both reject with DeviceError. */
+export interface ImageTime {
+  modifiedNs(): Promise<bigint | null>;
+  /** Until the next write. Durable when it resolves. */
+  setModifiedNs(modifiedNs: bigint): Promise<void>;
+}
+
+/** How a provider of a mirror is reached; the mirror itself knows neither paths nor networks. */
+export interface ProviderOpener {
+  /** As the administrator gave it. */
+  readonly name: string;
+  readonly isLocal: boolean;
+  /** 0 to 255, higher is preferred; left out: what its label says. */
+  readonly priority?: number;
+  /** It is dropped when it leaves a request unanswered for this long; left out: what holds for the whole mirror. */
+  readonly timeoutMs?: number;
+  /** Rejects with DeviceError. Again after a loss; what was opened before is closed by then. */
+  open(): Promise<OpenedProvider>;
+}
