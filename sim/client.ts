@@ -2,8 +2,8 @@ import type { BlockDevice, DeviceError } from '../src/device/block-device.js';
 import type { Budget } from './budget.js';
 import { ZEROES, fillSectors, readSector } from './content.js';
 import { SECTOR_BYTES } from './disk.js';
-import type { ClientOp } from './plan.js';
 import type { Registers, SectorRange, WriteRecord } from './registers.js';
+import type { ClientOp } from './steps.js';
 import type { World } from './world.js';
 
 const IN_FLIGHT_MAX = 64;

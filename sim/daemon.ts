@@ -14,8 +14,9 @@ import type { Chance } from './chance.js';
 import { type Cluster, MIRROR_NAME } from './cluster.js';
 import { DiskHandle } from './disk-handle.js';
 import type { Host } from './host.js';
-import type { MemberCommand, MirrorSettings } from './plan.js';
+import type { MirrorSettings } from './plan.js';
 import { SimProcess } from './process.js';
+import type { MemberCommand } from './steps.js';
 
 export interface DaemonOptions {
   readonly cluster: Cluster;

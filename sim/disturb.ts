@@ -1,5 +1,5 @@
 import type { Cluster } from './cluster.js';
-import type { Step } from './plan.js';
+import type { Step } from './steps.js';
 import type { World } from './world.js';
 
 type Disturbance = Extract<Step, { kind: 'cut' | 'stall' | 'hang' | 'slow' | 'fail' | 'bad' }>;

@@ -6,9 +6,9 @@ import { ImageDevice } from './coverage.js';
 import { differingChunks } from './disk.js';
 import type { Host } from './host.js';
 import type { Operator } from './operator.js';
-import type { Restart } from './plan.js';
 import { rangesOf } from './ranges.js';
 import type { Registers } from './registers.js';
+import type { Restart } from './steps.js';
 import type { World } from './world.js';
 
 export const AT_HOME: Restart = { host: 0, afterMs: 0, patienceMs: Infinity };

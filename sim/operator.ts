@@ -7,9 +7,10 @@ import type { Cluster } from './cluster.js';
 import type { Standing } from './coverage.js';
 import { Daemon } from './daemon.js';
 import type { Host } from './host.js';
-import type { MemberCommand, MirrorSettings, Restart } from './plan.js';
+import type { MirrorSettings } from './plan.js';
 import type { Registers } from './registers.js';
 import { Roster } from './roster.js';
+import type { MemberCommand, Restart } from './steps.js';
 
 export interface OperatorOptions {
   readonly cluster: Cluster;

@@ -9,8 +9,9 @@ import { Alone } from './links/alone.js';
 import { serveSessions } from './links/sessions.js';
 import { guardProcess, type Trace } from './guard.js';
 import { Operator } from './operator.js';
-import type { Plan, Restart, Step } from './plan.js';
+import type { Plan } from './plan.js';
 import { Registers } from './registers.js';
+import type { Restart, Step } from './steps.js';
 import { watchSeed } from './watchdog.js';
 import { World } from './world.js';
 

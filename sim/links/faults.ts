@@ -1,5 +1,5 @@
 import type { Chance } from '../chance.js';
-import type { PlannedStep, Restart, Step } from '../plan.js';
+import type { PlannedStep, Restart, Step } from '../steps.js';
 
 const KINDS = [
   ...(['kill', 'power', 'power', 'server', 'server', 'cut', 'cut', 'stall', 'stall'] as const),
