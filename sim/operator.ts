@@ -315,7 +315,7 @@ export class Operator {
     }
     if (what === 'inserted') this.roster.joined(index);
     if (what === 'removed' || what === 'forgotten') this.roster.left(index);
-    if (what === 'split brain' || what === 'newer' || what === 'foreign')
+    if (what === 'split brain' || what === 'newer' || what === 'foreign' || what === 'resized')
       world.fail(`${component.name} is refused without need: ${what}`);
   }
 }

@@ -40,6 +40,11 @@ const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
   ),
   discarded: say('warn', 'discarded', (provider) => `${provider}: what was written to it alone is given up.`),
   foreign: say('error', 'foreign', (provider) => `${provider} belongs to another mirror; it is not used.`),
+  resized: say(
+    'error',
+    'foreign',
+    (provider) => `${provider} has another size than its mirror; it is not used.`,
+  ),
 };
 
 export interface AnnouncerOptions {

@@ -25,7 +25,8 @@ export const HOOK_EVENTS = {
   activated: 'a component that was out of use is wanted again',
   discarded:
     'what was written to a component alone is given up, as a person or a policy has it, and overwritten',
-  foreign: 'where a component was expected there is one of another mirror',
+  foreign:
+    'where a component was expected there is one of another mirror, or with another size than the mirror has',
 } as const;
 export type HookEvent = keyof typeof HOOK_EVENTS;
 

@@ -4,7 +4,7 @@ import { resizeMirror, type Resized } from '../../src/mirror/start/resize.js';
 import { ResizeError } from '../../src/mirror/start/resize-error.js';
 import { mediaSizeFor } from '../../src/protocol/area-layout.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';
-import { componentOf, DISK_BYTES, MemberWorld, statesOf } from '../support/member-world.js';
+import { comeBack, componentOf, DISK_BYTES, MemberWorld, statesOf } from '../support/member-world.js';
 import { until } from '../support/until.js';
 
 const ADDED_BYTES = 3 * 1_048_576;
@@ -94,6 +94,27 @@ describe('a mirror whose components have grown', () => {
     expect(componentOf(again, 'b').counters.bytesWritten).toBeLessThanOrEqual(2 * 65_536);
     await checkData(world, again);
   });
+});
+
+test('a component that was resized without its mirror is left alone, and shown, when it comes back', async () => {
+  const world = await stopped('ab');
+  const elsewhere = world.copy();
+  elsewhere.grow('ab', ADDED_BYTES);
+  await resize(elsewhere, 'ab');
+  const running = await world.start('ab');
+  const b = componentOf(running, 'b');
+  running.mirror.drop(b, new Error('gone') as never);
+  await b.closing;
+  world.exchange('b', elsewhere);
+  const before = Buffer.from(elsewhere.data('b', Infinity));
+  expect(await comeBack(running, 'b')).toBe('resized');
+  expect(b.refused).toEqual({ outcome: 'resized', copyBytes: null });
+  expect(b.trouble).toBe(
+    `it was resized without this mirror: ${NEW_BYTES} bytes, and the mirror has ${OLD_BYTES}; stop the mirror and start ` +
+      "it with both, or take it in anew with 'ggmirror forget m' and 'ggmirror insert --force m b'",
+  );
+  await running.close();
+  expect(elsewhere.data('b', Infinity).equals(before)).toBe(true);
 });
 
 describe('a resize is refused', () => {

@@ -30,7 +30,8 @@ Exit status of --check:
   1  it can't be told: no mirror runs, or one does not answer or has died
   3  a mirror is DEGRADED, and what is missing is being copied
   4  a mirror is DEGRADED, and a component is not there, waits for a person, or is deactivated
-  5  a component was written without its mirror (SPLIT BRAIN, NEWER), or is another mirror's; also without --check`;
+  5  a component was written without its mirror (SPLIT BRAIN, NEWER), is another mirror's, or has another size (RESIZED);
+     also without --check`;
 
 /** `ggmirror status`: running mirrors and their components, as `gmirror status` prints them. */
 export function statusCommand(): Command {

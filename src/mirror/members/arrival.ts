@@ -7,8 +7,9 @@ import type { Superblock, Uuid } from '../../protocol/superblock.js';
  * - 'split brain': it was written without the mirror, and the mirror without it.
  * - 'newer': it has what the mirror misses, which was started without it.
  * - 'foreign': it belongs to something else.
+ * - 'resized': it is a component of this mirror with another size than the mirror has.
  */
-export const ARRIVAL_REFUSALS = ['split brain', 'newer', 'foreign'] as const;
+export const ARRIVAL_REFUSALS = ['split brain', 'newer', 'foreign', 'resized'] as const;
 export type ArrivalRefusal = (typeof ARRIVAL_REFUSALS)[number];
 
 export interface CopyWish {
@@ -23,7 +24,8 @@ export type Verdict =
   | ({ readonly outcome: 'accept' } & CopyWish)
   /** Neither side is touched. The wish is what it would be once what it has is given up. */
   | ({ readonly outcome: 'split brain' | 'newer' } & CopyWish)
-  | { readonly outcome: 'foreign' };
+  | { readonly outcome: 'foreign' }
+  | { readonly outcome: 'resized' };
 
 /** A component that came and was sent away again. */
 export interface RefusedArrival {
@@ -35,6 +37,7 @@ export interface RefusedArrival {
 export interface ArrivalFacts {
   readonly mirrorUuid: Uuid;
   readonly componentUuid: Uuid;
+  readonly mediaSizeBytes: number;
   /** The running mirror. */
   readonly mirror: Side;
   /** We have decided that nothing tells what it misses. */
@@ -46,8 +49,9 @@ export type Arriving = Side & { readonly superblock: Superblock };
 /** As two components that meet at a start: the table of pairs, with the running mirror as one of them. */
 export function judgeArrival(arriving: Arriving, facts: ArrivalFacts): Verdict {
   const { mirror } = facts;
-  const { mirrorUuid, componentUuid, slot } = arriving.superblock;
+  const { mirrorUuid, componentUuid, mediaSizeBytes, slot } = arriving.superblock;
   if (mirrorUuid !== facts.mirrorUuid || componentUuid !== facts.componentUuid) return { outcome: 'foreign' };
+  if (mediaSizeBytes !== facts.mediaSizeBytes) return { outcome: 'resized' };
   const { source, copy, refusal } = decidePair(mirror, arriving);
   const isFull = facts.isFull || copy === 'everything' || needsAll(mirror, slot);
   if (refusal === 'split brain') return { outcome: 'split brain', isFull, isUnheard: true };

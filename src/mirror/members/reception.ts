@@ -38,12 +38,13 @@ export async function receive(
     {
       mirrorUuid: options.uuid,
       componentUuid,
+      mediaSizeBytes: options.mediaSizeBytes,
       mirror: journal.side(inStep[0] ?? slot),
       isFull: component.isFull,
     },
   );
-  if (verdict.outcome === 'foreign')
-    return refuse(component, host, { outcome: verdict.outcome, copyBytes: null });
+  if (verdict.outcome === 'foreign' || verdict.outcome === 'resized')
+    return refuse(component, host, { outcome: verdict.outcome, copyBytes: null }, superblock.mediaSizeBytes);
   const decider = component.isDiscarded ? 'a person' : (options.afterSplitBrain ?? 'disconnect');
   if (verdict.outcome !== 'accept' && !component.isDiscarded) {
     const own = await ownAccount(media.store, inStep);
@@ -86,14 +87,25 @@ function isGivenUpBy(
   return !isFull && givenUp(afterSplitBrain, self, peer) === 'peer';
 }
 
-function refuse(component: Component, { options }: ReceptionHost, refused: RefusedArrival): ArrivalRefusal {
+/** `itsBytes`: the media size of its mirror, as it has it. */
+function refuse(
+  component: Component,
+  { options }: ReceptionHost,
+  refused: RefusedArrival,
+  itsBytes = options.mediaSizeBytes,
+): ArrivalRefusal {
   component.refused = refused;
-  component.trouble = whyRefused(refused, component.name, options.name);
+  component.trouble = whyRefused(refused, component.name, options, itsBytes);
   options.events.changed(refused.outcome, component, component.trouble);
   return refused.outcome;
 }
 
-function whyRefused({ outcome }: RefusedArrival, name: string, mirror: string): string {
+function whyRefused(
+  { outcome }: RefusedArrival,
+  name: string,
+  { name: mirror, mediaSizeBytes }: MirrorOptions,
+  itsBytes: number,
+): string {
   const way = `'ggmirror resolve ${mirror} --discard ${name}' gives up what only it has`;
   switch (outcome) {
     case 'split brain':
@@ -102,6 +114,11 @@ function whyRefused({ outcome }: RefusedArrival, name: string, mirror: string): 
       return `it has data that this mirror, which was started without it, misses; stop the mirror and start it with both, or ${way}`;
     case 'foreign':
       return 'it belongs to another mirror';
+    case 'resized':
+      return (
+        `it was resized without this mirror: ${itsBytes} bytes, and the mirror has ${mediaSizeBytes}; stop the mirror ` +
+        `and start it with both, or take it in anew with 'ggmirror forget ${mirror}' and 'ggmirror insert --force ${mirror} ${name}'`
+      );
   }
 }
 

@@ -114,7 +114,13 @@ test('a component comes to a running mirror as the table has it, and never over 
     // A running mirror is in step, and has noted that the other one is lost.
     const { isInconsistent, isRunning, slots } = self.superblock;
     if (isInconsistent || isRunning || self.touch !== null || slots[1]?.lostAt === NO_UUID) continue;
-    const facts = { mirrorUuid: MIRROR, componentUuid: componentUuid(1), mirror: self, isFull: false };
+    const facts = {
+      mirrorUuid: MIRROR,
+      componentUuid: componentUuid(1),
+      mediaSizeBytes: peer.superblock.mediaSizeBytes,
+      mirror: self,
+      isFull: false,
+    };
     const { source, refusal } = decidePair(self, peer);
     const { outcome } = judgeArrival(peer, facts);
     const isAhead = refusal === 'no source' || source === 'peer';
