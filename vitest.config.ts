@@ -4,9 +4,9 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/run-dir.ts', 'test/torture/beside.ts'],
-    // Real processes start other Node programs; on a small machine that takes seconds, never minutes.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // Only against hangs: longer than the longest wait of a test, so that what it waited for is told.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     pool: 'forks',
   },
 });

@@ -91,7 +91,7 @@ describe('a primary that dies', () => {
     expect(bytesWritten).toBeLessThanOrEqual(EXTENT_BYTES + 4 * 64 * KIB);
     await backup.stopMirror();
     expectEqualImages(back.mediaSizeBytes);
-  }, 120_000);
+  });
 });
 
 describe('a primary that comes back while the backup has taken over', () => {

@@ -1,16 +1,8 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeFakeLogger, type FakeLogger } from '../support/fake-logger.js';
-import { connectOnce } from '../support/ports.js';
-import {
-  familyOf,
-  freePort,
-  killFamily,
-  readPidFile,
-  start,
-  untilGone,
-  type Running,
-} from '../support/processes.js';
+import { connectOnce, freePort } from '../support/ports.js';
+import { familyOf, killFamily, readPidFile, start, untilGone, type Running } from '../support/processes.js';
 import { RawClient } from '../support/raw-client.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
 import { until } from '../support/until.js';

@@ -1,8 +1,8 @@
 import { closeSync, ftruncateSync, openSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { freePort, killFamily, startOwn } from '../support/processes.js';
+import { killFamily, startOwn } from '../support/processes.js';
 import { makeScratch } from '../support/scratch.js';
-import { connectOnce } from '../support/ports.js';
+import { connectOnce, freePort } from '../support/ports.js';
 import { until } from '../support/until.js';
 
 test('a verified load survives kill -9 of the server: nothing that was acknowledged is lost or old', async () => {

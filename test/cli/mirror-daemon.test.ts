@@ -8,19 +8,11 @@ import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, type CliResult } from '../support/cli.js';
 import { NbdClient } from '../support/nbd-client.js';
-import { connectOnce } from '../support/ports.js';
-import {
-  pauseFamily,
-  freePort,
-  isAlive,
-  killFamily,
-  startOwn,
-  untilGone,
-  type Running,
-} from '../support/processes.js';
+import { connectOnce, freePort } from '../support/ports.js';
+import { pauseFamily, isAlive, killFamily, startOwn, untilGone, type Running } from '../support/processes.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
 import { haveTools, runTool } from '../support/tools.js';
-import { until } from '../support/until.js';
+import { PATIENCE_MS, until } from '../support/until.js';
 
 const MIB = 1_048_576;
 const IMAGE_BYTES = 32 * MIB;
@@ -84,7 +76,7 @@ async function startMirror(...options: readonly string[]): Promise<void> {
 
 /** Without a program of its own for each look. */
 async function status(): Promise<MirrorStatus> {
-  const asking = { clock: systemClock, timeoutMs: 10_000 };
+  const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
   return (await askMirror(scratch.path(`run/${NAME}.ctl`), { command: 'status' }, asking)) as MirrorStatus;
 }
 

@@ -8,10 +8,10 @@ import type { VerifyStatus } from '../../src/control/verify-status.js';
 import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, type CliResult } from '../support/cli.js';
-import { connectOnce } from '../support/ports.js';
-import { freePort, isAlive, killFamily, startOwn, type Running } from '../support/processes.js';
+import { connectOnce, freePort } from '../support/ports.js';
+import { isAlive, killFamily, startOwn, type Running } from '../support/processes.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
-import { until } from '../support/until.js';
+import { PATIENCE_MS, until } from '../support/until.js';
 
 const MIB = 1_048_576;
 const REGION = 65_536;
@@ -79,7 +79,7 @@ describe('ggmirror verify', () => {
   }
 
   const status = async (): Promise<MirrorStatus> => {
-    const asking = { clock: systemClock, timeoutMs: 10_000 };
+    const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
     return (await askMirror(scratch.path('run/data.ctl'), { command: 'status' }, asking)) as MirrorStatus;
   };
 

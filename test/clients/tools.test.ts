@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, truncateSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { headOf, MirrorLab, writeRandom } from '../support/mirror-lab.js';
-import { freePort, start } from '../support/processes.js';
+import { freePort } from '../support/ports.js';
+import { start } from '../support/processes.js';
 import { haveTools, runTool } from '../support/tools.js';
 import { until } from '../support/until.js';
 

@@ -11,9 +11,9 @@ import { systemClock } from '../../src/device/clock.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { MemoryLog } from '../support/memory-log.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
-import { until } from '../support/until.js';
+import { PATIENCE_MS, until } from '../support/until.js';
 
-const ASKING = { clock: systemClock, timeoutMs: 10_000 };
+const ASKING = { clock: systemClock, timeoutMs: PATIENCE_MS };
 
 let scratch: Scratch;
 let path: string;

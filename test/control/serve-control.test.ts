@@ -13,8 +13,9 @@ import { systemClock } from '../../src/device/clock.js';
 import { ReleaseError, type Released } from '../../src/server/session-supervisor.js';
 import { MemoryLog } from '../support/memory-log.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
+import { PATIENCE_MS } from '../support/until.js';
 
-const ASKING = { clock: systemClock, timeoutMs: 10_000 };
+const ASKING = { clock: systemClock, timeoutMs: PATIENCE_MS };
 const SITES: Released = { path: '/sites.img', holder: 'mirror/sites' };
 
 let scratch: Scratch;

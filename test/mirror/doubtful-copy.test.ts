@@ -156,7 +156,7 @@ describe('a mirror that ends at some point while its doubtful copy is replaced',
     return { world, isOver: left > 0 };
   }
 
-  test('by a kill, goes on replacing it', { timeout: 60_000 }, async () => {
+  test('by a kill, goes on replacing it', async () => {
     for (let count = 0; ; count += STEP) {
       const { world, isOver } = await killAfter(count);
       if (isOver) break;
@@ -164,7 +164,7 @@ describe('a mirror that ends at some point while its doubtful copy is replaced',
     }
   });
 
-  test('by a loss of power, has two equal copies again', { timeout: 60_000 }, async () => {
+  test('by a loss of power, has two equal copies again', async () => {
     for (let count = 0; ; count += STEP) {
       const { world, isOver } = await killAfter(count);
       if (isOver) break;

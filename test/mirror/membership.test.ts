@@ -318,7 +318,7 @@ describe('power lost at any request of', () => {
       `${inserted}; component 0 DISCONNECTED, component 1 DISCONNECTED, c ACTIVE`,
       old,
     ]);
-  }, 120_000);
+  });
 
   test('remove leaves the old or the new members', async () => {
     const found = await crashEverywhere(
@@ -330,7 +330,7 @@ describe('power lost at any request of', () => {
       'ASSEMBLE_MISSING; a ACTIVE, b ACTIVE, c ACTIVE',
       'a ACTIVE, b ACTIVE; ASSEMBLE_FOREIGN',
     ]);
-  }, 120_000);
+  });
 
   test('deactivate leaves the component in use or not', async () => {
     const found = await crashEverywhere(
@@ -339,5 +339,5 @@ describe('power lost at any request of', () => {
       (world) => startOf(world, 'abc'),
     );
     expect([...found].sort()).toEqual(['a ACTIVE, b ACTIVE, c ACTIVE', 'a ACTIVE, b ACTIVE, c DISCONNECTED']);
-  }, 120_000);
+  });
 });

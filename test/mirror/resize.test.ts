@@ -216,4 +216,4 @@ test('power lost at any request of a resize leaves the old size or the new one, 
     'not yet; old, not yet, not yet, not yet',
     'old; old, old, old, old',
   ]);
-}, 120_000);
+});

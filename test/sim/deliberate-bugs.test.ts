@@ -6,7 +6,7 @@ import { simulate } from '../../sim/simulation.js';
 /** Most are found in the first life, all in fewer than half of these. */
 const SEEDS_MAX = 60;
 
-test.each(BUGS)('the simulator finds it when $name', { timeout: 300_000 }, async (bug) => {
+test.each(BUGS)('the simulator finds it when $name', async (bug) => {
   const seeds = [...(bug.seeds ?? []), ...Array.from({ length: SEEDS_MAX }, (_, index) => index + 1)];
   let found: number | null = null;
   const remove = bug.plant();

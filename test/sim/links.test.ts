@@ -27,11 +27,11 @@ async function problemsOf(seeds: readonly number[], wire: WireKind): Promise<str
 }
 
 describe.each(LIVES)('$what, simulated', ({ wire, seeds }) => {
-  test('keeps every promise', { timeout: 180_000 }, async () => {
+  test('keeps every promise', async () => {
     expect(await problemsOf(seeds, wire)).toEqual([]);
   });
 
-  test('repeats itself event by event', { timeout: 60_000 }, async () => {
+  test('repeats itself event by event', async () => {
     const traceOf = async (): Promise<string[]> => {
       const lines: string[] = [];
       await simulate(planOf(3, wire), (line) => lines.push(line));
@@ -67,7 +67,7 @@ test('a component whose host lost its power while nothing was asked of it is not
   }
 });
 
-test.each(SESSION_BUGS)('it is found when $name', { timeout: 120_000 }, async (bug) => {
+test.each(SESSION_BUGS)('it is found when $name', async (bug) => {
   const remove = bug.plant();
   try {
     let failure: Error | null = null;

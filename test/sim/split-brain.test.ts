@@ -15,15 +15,11 @@ async function broken(): Promise<string[]> {
 
 afterEach(() => vi.restoreAllMocks());
 
-test(
-  'two sides that were both started and written are found out, left alone, and settled as a person says',
-  { timeout: 120_000 },
-  async () => {
-    expect(await broken()).toEqual([]);
-  },
-);
+test('two sides that were both started and written are found out, left alone, and settled as a person says', async () => {
+  expect(await broken()).toEqual([]);
+});
 
-test('a mirror that begins no new generations would not be let through', { timeout: 120_000 }, async () => {
+test('a mirror that begins no new generations would not be let through', async () => {
   vi.spyOn(Generations.prototype, 'moveOn').mockReturnValue(undefined);
   expect(await broken()).not.toEqual([]);
 });

@@ -5,19 +5,11 @@ import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, type CliResult } from './cli.js';
 import { CountingProxy } from './counting-proxy.js';
-import { connectOnce } from './ports.js';
-import {
-  freePort,
-  isAlive,
-  killFamily,
-  pauseFamily,
-  startOwn,
-  untilGone,
-  type Running,
-} from './processes.js';
+import { connectOnce, freePort } from './ports.js';
+import { isAlive, killFamily, pauseFamily, startOwn, untilGone, type Running } from './processes.js';
 import { makeScratch } from './scratch.js';
 import { runTool } from './tools.js';
-import { until } from './until.js';
+import { PATIENCE_MS, until } from './until.js';
 
 /** Another host, with one image and a server for it. What goes to it and comes from it is counted. */
 export class Backup {
@@ -129,7 +121,7 @@ export class MirrorLab {
 
   /** Without a program of its own for each look. */
   async status(name: string): Promise<MirrorStatus> {
-    const asking = { clock: systemClock, timeoutMs: 10_000 };
+    const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
     const answer = await askMirror(this.scratch.path(`run/${name}.ctl`), { command: 'status' }, asking);
     return answer as MirrorStatus;
   }

@@ -5,10 +5,10 @@ import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, startCli, type CliResult, type CliRun } from './cli.js';
 import { NbdClient } from './nbd-client.js';
-import { connectOnce } from './ports.js';
-import { freePort, isAlive, killFamily, startOwn, untilGone, type Running } from './processes.js';
+import { connectOnce, freePort } from './ports.js';
+import { isAlive, killFamily, startOwn, untilGone, type Running } from './processes.js';
 import { makeScratch, type Scratch } from './scratch.js';
-import { until } from './until.js';
+import { PATIENCE_MS, until } from './until.js';
 
 export interface MirrorWorldOptions {
   readonly name?: string;
@@ -98,7 +98,7 @@ export class MirrorWorld {
 
   /** Without a program of its own for each look. The daemon that answers is ended with this world. */
   async status(): Promise<MirrorStatus> {
-    const asking = { clock: systemClock, timeoutMs: 10_000 };
+    const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
     const path = this.scratch.path(`run/${this.name}.ctl`);
     const status = (await askMirror(path, { command: 'status' }, asking)) as MirrorStatus;
     this.#daemons.add(status.pid);

@@ -4,8 +4,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from './until.js';
 
-export { freePort } from '../../src/cli/demo/free-port.js';
-
 /**
  * A process and everything that it started, its children's children too, as far as they still run: what may be killed
  * with it. Throws for what can't be a process of a test, because a mistake here ends everything on the machine: a number

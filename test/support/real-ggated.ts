@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { freePort, killFamily, readPidFile } from './processes.js';
-import { connectOnce } from './ports.js';
+import { killFamily, readPidFile } from './processes.js';
+import { connectOnce, freePort } from './ports.js';
 import type { Scratch } from './scratch.js';
 import { until } from './until.js';
 

@@ -5,10 +5,10 @@ import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, startCli, type CliResult, type CliRun } from './cli.js';
 import { NbdClient } from './nbd-client.js';
-import { connectOnce } from './ports.js';
-import { freePort, isAlive, killFamily, startOwn, untilGone, type Running } from './processes.js';
+import { connectOnce, freePort } from './ports.js';
+import { isAlive, killFamily, startOwn, untilGone, type Running } from './processes.js';
 import { makeScratch, type Scratch } from './scratch.js';
-import { until } from './until.js';
+import { PATIENCE_MS, until } from './until.js';
 
 const FUA = 1;
 
@@ -63,7 +63,7 @@ export class Host {
 
   /** Without a program of its own for each look. The daemon that answers is ended with this host. */
   async status(): Promise<MirrorStatus> {
-    const asking = { clock: systemClock, timeoutMs: 10_000 };
+    const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
     const path = `${this.runDirectory}/${this.mirrorName}.ctl`;
     const status = (await askMirror(path, { command: 'status' }, asking)) as MirrorStatus;
     this.#daemons.add(status.pid);
@@ -76,7 +76,7 @@ export class Host {
       return now.state === state ? now : null;
     };
     // A component that was away for long is tried again every 30 seconds.
-    return until(state, look, 50_000);
+    return until(state, look, 150_000);
   }
 
   /** As if the machine had died, as far as its mirror is concerned. */

@@ -13,9 +13,7 @@ import {
   type ClientInitial,
   type ServerInitial,
 } from '../../src/protocol/handshake.js';
-
-/** For everything that a server on this machine does by itself. */
-const PATIENCE_MS = 20_000;
+import { PATIENCE_MS } from './until.js';
 
 /** A connection on which a test says exactly what it wants, and looks at exactly what comes back. */
 export class WireClient {
