@@ -23,6 +23,9 @@ export const STOP_MS = 60_000;
 export const RECONNECT_FIRST_MS = 1_000;
 export const RECONNECT_MAX_MS = 30_000;
 
+/** How long `insert` waits for an attempt that is under way: longer than an answer takes, shorter than STOP_MS. */
+export const ATTEMPT_MS_MAX = 20_000;
+
 /** How often a mirror that waits for components looks whether they are there. */
 export const START_POLL_MS = 2_000;
 

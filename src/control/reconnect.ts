@@ -32,6 +32,8 @@ interface Effort {
  */
 export class Reconnect {
   readonly #efforts = new Map<Component, Effort>();
+  /** Those under way, also of components that were forgotten meanwhile. None rejects. */
+  readonly #attempts = new Set<Promise<void>>();
   #isStopped = false;
 
   constructor(private readonly options: ReconnectOptions) {}
@@ -81,11 +83,9 @@ export class Reconnect {
     if (this.#isStopped || component.isConnected || !component.isWanted) return;
     component.isDiscarded = true;
     effort.isResyncWanted = true;
-    effort.attempt = this.#try(component, effort).finally(() => {
-      effort.attempt = null;
+    this.#begin(component, effort, () => {
       // What was said holds for what was seen then, not for what it becomes.
       if (!component.isConnected) [component.isDiscarded, effort.isResyncWanted] = [false, false];
-      this.#schedule(component);
     });
     await effort.attempt;
   }
@@ -94,7 +94,18 @@ export class Reconnect {
   async stop(): Promise<void> {
     this.#isStopped = true;
     for (const { timer } of this.#efforts.values()) timer?.cancel();
-    for (const { attempt } of this.#efforts.values()) await attempt;
+    await Promise.all(this.#attempts);
+  }
+
+  /**
+   * Resolves when no attempt of now is under way any more, and nothing is open that it has opened; after `boundMs` also if
+   * a disk hangs.
+   */
+  async attemptsOver(boundMs: number): Promise<void> {
+    let timer: Timer | null = null;
+    const bound = new Promise<void>((resolve) => (timer = this.options.clock.after(boundMs, resolve)));
+    await Promise.race([Promise.all(this.#attempts), bound]);
+    (timer as Timer | null)?.cancel();
   }
 
   #effortOf(component: Component): Effort {
@@ -126,11 +137,19 @@ export class Reconnect {
     effort.timer = this.options.clock.after(delayMs, () => {
       effort.timer = null;
       if (component.isConnected || !component.isWanted) return;
-      effort.attempt = this.#try(component, effort).finally(() => {
-        effort.attempt = null;
-        this.#schedule(component);
-      });
+      this.#begin(component, effort);
     });
+  }
+
+  #begin(component: Component, effort: Effort, ended: () => void = () => undefined): void {
+    const attempt = this.#try(component, effort).finally(() => {
+      this.#attempts.delete(attempt);
+      effort.attempt = null;
+      ended();
+      this.#schedule(component);
+    });
+    this.#attempts.add(attempt);
+    effort.attempt = attempt;
   }
 
   /** Never rejects. */

@@ -197,7 +197,7 @@ class Torture {
       await this.#orBroken(delay(Math.min(noiseMs, Math.max(0, endMs - performance.now()))));
       await this.#troublemaker.choose([]);
       this.#log.note('calm');
-      for (const backup of this.#backups) if (backup.isSpoiled) await this.#insertAnew(backup);
+      await this.#orBroken(this.#insertSpoiledAnew());
       const { mediaSizeBytes } = await this.#untilComplete();
       this.#log.note('COMPLETE');
       if (this.#random.chance(0.3)) await this.#mirror.run('verify', NAME);
@@ -207,16 +207,36 @@ class Torture {
     }
   }
 
-  /** What the operator does about one that is no component any more. Forgets nobody else: they are waited for. */
-  async #insertAnew(backup: Backup): Promise<void> {
-    const spoiled = this.#backups.filter(({ isSpoiled }) => isSpoiled).map(({ uri }) => uri);
+  /** What the operator does about those that are no components any more. Those that only are away are waited for. */
+  async #insertSpoiledAnew(): Promise<void> {
+    const spoiled = this.#backups.filter(({ isSpoiled }) => isSpoiled);
+    if (spoiled.length === 0) return;
     await this.#untilStatus('the other components', ({ components }) =>
-      components.every(({ name, state }) => state !== 'DISCONNECTED' || spoiled.includes(name)),
+      components.every(
+        ({ name, state }) => state !== 'DISCONNECTED' || spoiled.some(({ uri }) => uri === name),
+      ),
     );
     await this.#mirror.run('forget', NAME);
-    await this.#mirror.run('insert', '--force', NAME, backup.uri);
-    backup.isSpoiled = false;
-    this.#log.note(`inserted anew: ${backup.name}`);
+    // On a busy machine another one may have been away at that moment.
+    const { components } = await this.#mirror.status();
+    const all = [this.#local, ...this.#backups.map(({ uri }) => uri)];
+    for (const provider of all.filter((one) => !components.some(({ name }) => name === one))) {
+      await until(`${provider} to be inserted`, () => this.#insert(provider), COMPLETE_MS);
+      this.#log.note(`inserted anew: ${provider}`);
+    }
+    for (const backup of spoiled) backup.isSpoiled = false;
+  }
+
+  /** False for what passes by itself: a server that has not noticed the end of a session, a component that is away. */
+  async #insert(provider: string): Promise<boolean> {
+    try {
+      await this.#mirror.run('insert', '--force', NAME, provider);
+      return true;
+    } catch (error) {
+      if (this.#problem !== null || !/EBUSY|Not all disks connected/.test(String(error))) throw error;
+      this.#log.note(`not inserted yet: ${String(error)}`);
+      return false;
+    }
   }
 
   #untilComplete(): Promise<MirrorStatus> {

@@ -4,6 +4,7 @@ import { kernelNameOf } from '../../mirror/members/hardcoded-name.js';
 import { MembershipError } from '../../mirror/members/membership-error.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { ControlError } from '../control-error.js';
+import { ATTEMPT_MS_MAX } from '../limits.js';
 import type { Fields } from '../control-protocol.js';
 import { componentNamed, requireUnused, type RunningMirror } from '../running-mirror.js';
 import { flagField, numberField, textField, type ControlCommand } from './command.js';
@@ -45,6 +46,8 @@ async function insert(running: RunningMirror, request: InsertRequest): Promise<n
       `${name} has no name of at most 15 bytes that a kernel would know it by; leave out -h`,
     );
   }
+  // It may have been forgotten just now, while it was being looked at: our own session would be another client's to it.
+  await running.reconnect.attemptsOver(ATTEMPT_MS_MAX);
   await running.members.insert(opener, {
     priority,
     isInactive,
