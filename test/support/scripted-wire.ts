@@ -3,6 +3,8 @@ import type { Wire } from '../../src/server/session/engine.js';
 /** A blocking connection that plays chunks to the engine, then its end, and keeps what the engine sends. */
 export class ScriptedWire implements Wire {
   readonly sent: Buffer[] = [];
+  /** How much each read asked for at most. */
+  readonly asked: number[] = [];
   #rest: Buffer;
   #turn = 0;
 
@@ -15,6 +17,7 @@ export class ScriptedWire implements Wire {
   }
 
   read(into: Buffer, at: number, lengthBytesMax: number): number {
+    this.asked.push(lengthBytesMax);
     const lengthBytes = Math.min(lengthBytesMax, this.#rest.length, Math.max(1, this.cut(this.#turn++)));
     this.#rest.copy(into, at, 0, lengthBytes);
     this.#rest = this.#rest.subarray(lengthBytes);

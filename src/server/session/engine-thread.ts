@@ -5,6 +5,7 @@ import { native } from '../../device/platform/native.js';
 import { SyncFile } from '../../device/sync-file.js';
 import type { RequestHeader } from '../../protocol/request.js';
 import { BlockingWire } from './blocking-wire.js';
+import { Crowding } from './crowding.js';
 import { Engine, type EngineOutlet } from './engine.js';
 import { SessionMemory, type SessionMemoryBlocks } from './memory.js';
 import type { FromEngine } from './messages.js';
@@ -74,5 +75,6 @@ const engine = new Engine(
   new SyncFile(data.fd, data.name),
   terms,
   outlet,
+  new Crowding(),
 );
 post({ type: 'over', reason: engine.run() });

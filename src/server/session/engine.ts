@@ -11,7 +11,14 @@ import {
   isHiddenFlush,
   refusalOf,
 } from '../../protocol/request.js';
-import { BATCH_BYTES_MAX, BATCH_BYTES_MIN, BATCH_REQUESTS, PHASE, type SessionMemory } from './memory.js';
+import {
+  BATCH_BYTES_MAX,
+  BATCH_BYTES_MIN,
+  BATCH_BYTES_MIN_CROWDED,
+  BATCH_REQUESTS,
+  PHASE,
+  type SessionMemory,
+} from './memory.js';
 
 /** The two connections, blocking. Both methods throw the operating system's error when the connection is broken. */
 export interface Wire {
@@ -43,6 +50,9 @@ export type EndReason = 'detached' | 'cut short' | 'connection lost' | 'stopped'
 /** Limit on slow operations of one session that wait or run; then the session's other requests wait too. */
 const SLOW_MAX = 64;
 
+/** After so many reads the engine asks whether the processors are crowded; that costs about as much as one read. */
+const READS_PER_LOOK = 256;
+
 /**
  * Serves one session: takes all that one read delivered, does each request at once, in order, and answers with as few
  * writes as possible. Synchronous on purpose: measured against an event loop with a thread pool it answers twice as
@@ -57,6 +67,8 @@ export class Engine {
   #outEnd = 0;
   #skipBytes = 0;
   #batchBytes = BATCH_BYTES_MIN;
+  #batchBytesMin = BATCH_BYTES_MIN;
+  #readsBeforeLook = READS_PER_LOOK;
   /** Requests begun since the last read. */
   #begun = 0;
   readonly #input: Buffer;
@@ -70,6 +82,7 @@ export class Engine {
     private readonly device: SyncDevice,
     private readonly terms: SessionTerms,
     private readonly outlet: EngineOutlet,
+    private readonly crowding: { look(): boolean },
   ) {
     this.#input = memory.input;
     this.#output = memory.output;
@@ -155,7 +168,7 @@ export class Engine {
   #onDisk(request: RequestHeader): DeviceError | null | 'taken over' {
     const { memory, device } = this;
     const { lengthBytes, offsetBytes } = request;
-    this.#batchBytes = Math.min(BATCH_BYTES_MAX, Math.max(BATCH_BYTES_MIN, BATCH_REQUESTS * lengthBytes));
+    this.#batchBytes = Math.min(BATCH_BYTES_MAX, Math.max(this.#batchBytesMin, BATCH_REQUESTS * lengthBytes));
     memory.at = this.#at;
     memory.have = this.#have;
     memory.outEnd = this.#outEnd;
@@ -260,9 +273,18 @@ export class Engine {
     } catch (error) {
       throw new WireBroken({ cause: error });
     }
-    if (memory.move(PHASE.reading, PHASE.working)) return cameBytes;
+    if (memory.move(PHASE.reading, PHASE.working)) {
+      this.#readsBeforeLook -= 1;
+      if (this.#readsBeforeLook === 0) this.#lookAround();
+      return cameBytes;
+    }
     memory.park();
     return null;
+  }
+
+  #lookAround(): void {
+    this.#readsBeforeLook = READS_PER_LOOK;
+    this.#batchBytesMin = this.crowding.look() ? BATCH_BYTES_MIN_CROWDED : BATCH_BYTES_MIN;
   }
 }
 

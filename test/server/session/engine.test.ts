@@ -3,7 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { Features } from '../../../src/protocol/capabilities.js';
 import { COMMAND, HEADER, REQUEST_BYTES_MAX, type SessionTerms } from '../../../src/protocol/request.js';
 import { type EndReason, Engine } from '../../../src/server/session/engine.js';
-import { PHASE, SessionMemory } from '../../../src/server/session/memory.js';
+import {
+  BATCH_BYTES_MIN,
+  BATCH_BYTES_MIN_CROWDED,
+  PHASE,
+  SessionMemory,
+} from '../../../src/server/session/memory.js';
 import { MemorySyncDevice } from '../../support/memory-sync-device.js';
 import { refusals } from '../../support/refusals.js';
 import { type Reply, replies, request } from '../../support/requests.js';
@@ -22,6 +27,7 @@ interface Outcome {
   readonly reason: EndReason;
   readonly answers: Reply[];
   readonly sends: number;
+  readonly asked: readonly number[];
   readonly device: MemorySyncDevice;
   readonly slow: Buffer[];
   readonly refused: string[];
@@ -36,6 +42,7 @@ function serve(
     cut?: (turn: number) => number;
     early?: Buffer;
     prepare?: (device: MemorySyncDevice, memory: SessionMemory) => void;
+    isCrowded?: () => boolean;
   } = {},
 ): Outcome {
   const memory = SessionMemory.create();
@@ -57,12 +64,14 @@ function serve(
       refused: (_request, errno) => refused.push(errno),
       failed: (_request, error) => failed.push(error.errno),
     },
+    { look: options.isCrowded ?? (() => false) },
   );
   const reason = engine.run();
   return {
     reason,
     answers: replies(wire.output),
     sends: wire.sent.length,
+    asked: wire.asked,
     device,
     slow,
     refused,
@@ -236,14 +245,36 @@ describe('the engine', () => {
     wire.write = () => {
       throw Object.assign(new Error('broken'), { code: 'EPIPE' });
     };
-    const engine = new Engine(memory, wire, new MemorySyncDevice(MEDIA_BYTES), TERMS, {
-      slow: () => undefined,
-      refused: () => undefined,
-      failed: () => undefined,
-    });
+    const outlet = { slow: () => undefined, refused: () => undefined, failed: () => undefined };
+    const device = new MemorySyncDevice(MEDIA_BYTES);
+    const engine = new Engine(memory, wire, device, TERMS, outlet, { look: () => false });
     expect(engine.run()).toBe('connection lost');
     expect(memory.tryLockSend()).toBe(true);
     expect(memory.phase).toBe(PHASE.working);
+  });
+
+  test('asks for more at once while the processors are crowded, and for as much as before afterwards', () => {
+    const answers = [true, true, false];
+    const looks: boolean[] = [];
+    const { asked, reason } = serve(
+      Buffer.concat(Array.from({ length: 1000 }, (_, seq) => request(COMMAND.read, 0, 512, seq))),
+      {
+        cut: () => HEADER.sizeBytes,
+        isCrowded: () => {
+          looks.push(answers[looks.length] ?? false);
+          return looks.at(-1) === true;
+        },
+      },
+    );
+    expect(reason).toBe('detached');
+    expect(looks).toEqual(answers);
+    expect([asked[0], asked[255], asked[256], asked[767], asked[768]]).toEqual([
+      BATCH_BYTES_MIN,
+      BATCH_BYTES_MIN,
+      BATCH_BYTES_MIN_CROWDED,
+      BATCH_BYTES_MIN_CROWDED,
+      BATCH_BYTES_MIN,
+    ]);
   });
 
   test('gives the same answers and the same disk however its input is split', () => {
