@@ -6,6 +6,7 @@ import {
   type DeviceErrorCode,
 } from '../src/device/block-device.js';
 import { assertStartable } from '../src/device/check-io.js';
+import type { ByteRange } from '../src/protocol/geometry.js';
 import { checksumRegions } from '../src/protocol/region-checksums.js';
 import type { Chance } from './chance.js';
 import { SECTOR_BYTES, type SimDisk, type WriteMark } from './disk.js';
@@ -22,6 +23,8 @@ export class DiskConduct {
   readonly failing = { read: 0, write: 0, flush: 0 };
   /** Called before a flush takes effect: a moment at which a loss of power does the most harm. */
   beforeFlush: () => void = () => undefined;
+  /** Called before a write takes effect, in whole or in part; null for zeros. */
+  beforeWrite: (range: ByteRange, bytes: Buffer | null) => void = () => undefined;
 
   heal(): void {
     this.hungUntilMs = 0;
@@ -169,7 +172,9 @@ export class DiskHandle implements BlockDevice {
       this.#writePart(pending);
       return 'DEVICE_IO';
     }
-    disk.write(io, bytesOf(pending), pending.mark);
+    const bytes = bytesOf(pending);
+    conduct.beforeWrite(io, bytes);
+    disk.write(io, bytes, pending.mark);
     return null;
   }
 
@@ -193,9 +198,11 @@ export class DiskHandle implements BlockDevice {
   }
 
   #writePart(pending: Pending): void {
-    const { disk, chance } = this.drive;
+    const { disk, chance, conduct } = this.drive;
     const keptPart = chance.pick([0, 0.5, 1]);
-    disk.write(pending.io, bytesOf(pending), pending.mark, () => chance.happens(keptPart));
+    const bytes = bytesOf(pending);
+    conduct.beforeWrite(pending.io, bytes);
+    disk.write(pending.io, bytes, pending.mark, () => chance.happens(keptPart));
   }
 
   /** The process is gone; what the kernel was doing for it is done, or not, or in part. */

@@ -19,6 +19,8 @@ export interface OperatorOptions {
   readonly client: Client;
   readonly registers: Registers;
   readonly budget: Budget;
+  /** What the crash before has taken is known. */
+  readonly settled: () => void;
 }
 
 const RETRY_MS = 1000;
@@ -241,6 +243,7 @@ export class Operator {
     );
     // Whoever of them is the source now, it may have lost what was not flushed.
     if (isLossy) registers.powerLost(world.nextOrder());
+    this.options.settled();
     this.#isUp = true;
     this.#needsAll = false;
     this.#inStep.clear();

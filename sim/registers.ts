@@ -39,12 +39,15 @@ export interface ReadSnapshot extends SectorRange {
 export class Registers {
   readonly #sectors = new Map<number, Candidate[]>();
   readonly #underWay = new Set<WriteRecord>();
+  /** By number: all that there ever were. */
+  readonly #writes = new Map<number, WriteRecord>();
   /** Writes issued before it, and not flushed until then, no flush can vouch for. */
   #failedFlushAt = 0;
   #goodFlushAt = 0;
 
   issue(write: WriteRecord): void {
     this.#underWay.add(write);
+    this.#writes.set(write.number, write);
     this.#each(write, (candidates) => {
       candidates.push({ write, endedAt: Infinity, successor: null });
     });
@@ -130,6 +133,36 @@ export class Registers {
       if (candidate.endedAt < snapshot.startedAt) candidate.successor = newest.write;
     }
     return null;
+  }
+
+  /**
+   * What is wrong with a disk's sector that says `before` being made to say `after`; null if nothing is. Where a read might
+   * find `after` nothing is: what is newer was never answered, or has gone with the power, or is what nobody has read when
+   * something else was.
+   */
+  regress(sector: number, before: number, after: number): string | null {
+    if (before === after) return null;
+    const candidates = this.#candidates(sector);
+    if (candidates.some(({ write, successor }) => write.value === after && successor === null)) return null;
+    const endedAt = this.#lastEndOf(sector, after);
+    const isNewer = ({ write }: Candidate): boolean => write.value === before && write.issuedAt > endedAt;
+    // One write of zeroes looks like any other: only if it is the present one is it known to be newer.
+    const isSo =
+      before === ZEROES
+        ? candidates.some((candidate) => candidate.successor === null && isNewer(candidate))
+        : (this.#writes.get(before)?.issuedAt ?? 0) > endedAt;
+    return isSo ? this.#explain(sector, after, candidates) : null;
+  }
+
+  /** When the last write that says `value` there had ended. */
+  #lastEndOf(sector: number, value: number): number {
+    if (value !== ZEROES) return this.#writes.get(value)?.endedAt ?? 0;
+    let last = 0;
+    for (const write of this.#writes.values()) {
+      const isThere = write.firstSector <= sector && sector < write.firstSector + write.sectorCount;
+      if (isThere && write.value === ZEROES) last = Math.max(last, write.endedAt);
+    }
+    return last;
   }
 
   /** Every sector that was ever written, ascending. */

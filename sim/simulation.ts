@@ -10,6 +10,7 @@ import { serveSessions } from './links/sessions.js';
 import { guardProcess, type Trace } from './guard.js';
 import { Operator } from './operator.js';
 import type { Plan } from './plan.js';
+import { Overwrites } from './overwrites.js';
 import { Registers } from './registers.js';
 import type { Restart, Step } from './steps.js';
 import { watchSeed } from './watchdog.js';
@@ -76,7 +77,14 @@ class Simulation {
     this.#operator = new Operator({
       ...{ cluster, registers, budget, settings: plan.settings, client: this.#client },
       chance: chance.fork('operator'),
+      settled: () => overwrites.settle(),
     });
+    const overwrites = new Overwrites({
+      ...{ registers, mediaSizeBytes: cluster.mediaSizeBytes },
+      broken: (what) => world.fail(what),
+      mustWait: () => this.#operator.daemon === null,
+    });
+    for (const { drive } of cluster.hosts) overwrites.watch(drive);
   }
 
   static async make(plan: Plan, world: World): Promise<Simulation> {

@@ -1,0 +1,78 @@
+import type { ByteRange } from '../src/protocol/geometry.js';
+import { readSector } from './content.js';
+import { SECTOR_BYTES, type SimDisk } from './disk.js';
+import type { Drive } from './disk-handle.js';
+import type { Registers } from './registers.js';
+
+export interface OverwritesOptions {
+  readonly registers: Pick<Registers, 'regress'>;
+  /** Of what the client sees; behind it are the mirror's own things. */
+  readonly mediaSizeBytes: number;
+  readonly broken: (what: string) => void;
+  /** Whether it is not known yet what the last crash has taken; it is judged when that is known. */
+  readonly mustWait: () => boolean;
+}
+
+interface Change {
+  readonly disk: string;
+  readonly sector: number;
+  readonly before: number;
+  readonly after: number;
+}
+
+/**
+ * Looks at every write that reaches a disk, whoever it is from: a client, a resync, a repair, or somebody who was given up
+ * long ago. A write that was certainly replaced by a newer one is never put over that, and nothing is ever written where
+ * it does not belong.
+ */
+export class Overwrites {
+  #waiting: Change[] = [];
+
+  constructor(private readonly options: OverwritesOptions) {}
+
+  watch({ disk, conduct }: Drive): void {
+    conduct.beforeWrite = (range, bytes) => this.#look(disk, range, bytes);
+  }
+
+  /** To be called when it is known what the last crash has taken. */
+  settle(): void {
+    for (const change of this.#waiting.splice(0)) this.#judge(change);
+  }
+
+  #look(disk: SimDisk, { offsetBytes, lengthBytes }: ByteRange, bytes: Buffer | null): void {
+    const { mediaSizeBytes, broken } = this.options;
+    const end = Math.min(lengthBytes, mediaSizeBytes - offsetBytes);
+    if (end <= 0) return;
+    const old = Buffer.alloc(end);
+    disk.read(offsetBytes, old);
+    for (let at = 0; at < end; at += SECTOR_BYTES) {
+      if (isAlike(old, bytes, at)) continue;
+      const sector = (offsetBytes + at) / SECTOR_BYTES;
+      const before = readSector(old, at, sector);
+      const after = bytes === null ? 0 : readSector(bytes, at, sector);
+      if (typeof after === 'string') broken(`sector ${sector} of ${disk.name} is made to say: ${after}`);
+      // What is wrong there was found when it was written.
+      if (typeof before === 'string' || typeof after === 'string') continue;
+      const change = { disk: disk.name, sector, before, after };
+      if (!this.options.mustWait()) this.#judge(change);
+      else if (this.#problemOf(change) !== null) this.#waiting.push(change);
+    }
+  }
+
+  #judge(change: Change): void {
+    const problem = this.#problemOf(change);
+    if (problem === null) return;
+    const { disk, before, after } = change;
+    this.options.broken(`on ${disk} ${after} is put over ${before}, which is newer: ${problem}`);
+  }
+
+  #problemOf({ sector, before, after }: Change): string | null {
+    return this.options.registers.regress(sector, before, after);
+  }
+}
+
+/** Whether both say the same, by what each sector begins with. */
+function isAlike(old: Buffer, bytes: Buffer | null, at: number): boolean {
+  if (bytes === null) return old.readUInt32LE(at + 4) === 0 && old.readUInt32LE(at) === 0;
+  return old.compare(bytes, at, at + 8, at, at + 8) === 0;
+}
