@@ -1,4 +1,4 @@
-import type { BlockIo } from '../src/device/block-device.js';
+import type { BlockIo, DeviceError } from '../src/device/block-device.js';
 import { ActivityLog } from '../src/mirror/activity-log.js';
 import { AreaStore } from '../src/mirror/area/area-store.js';
 import { ReadBalance } from '../src/mirror/balance.js';
@@ -8,9 +8,12 @@ import { ComponentStore } from '../src/mirror/area/component-store.js';
 import { Journal } from '../src/mirror/journal/journal.js';
 import type { SuperblockChange } from '../src/mirror/area/meta-store.js';
 import { MirrorFlush } from '../src/mirror/mirror-flush.js';
+import { Mirror } from '../src/mirror/mirror.js';
 import { MirrorReads } from '../src/mirror/mirror-reads.js';
-import { RangeLocks } from '../src/mirror/range-locks.js';
+import { type RangeHolder, RangeLocks } from '../src/mirror/range-locks.js';
 import { RegionBitmap } from '../src/mirror/area/region-bitmap.js';
+import { Resync, type ResyncOptions } from '../src/mirror/sweep/resync.js';
+import { ResyncPiece } from '../src/mirror/sweep/resync-piece.js';
 import { RegionWrite } from '../src/mirror/sweep/region-write.js';
 import { Share } from '../src/mirror/sweep/share.js';
 import type { ByteRange } from '../src/protocol/geometry.js';
@@ -20,6 +23,8 @@ export interface Bug {
   readonly name: string;
   /** Lives that are known to find a mistake that takes long to be found otherwise; they are tried first. */
   readonly seeds?: readonly number[];
+  /** What the life that finds it says, where one check is to find it; the others would not. */
+  readonly saying?: RegExp;
   /** Returns what takes it out again. */
   plant(): () => void;
 }
@@ -210,5 +215,74 @@ export const BUGS: readonly Bug[] = [
     name: 'the only good copy is believed after a failed flush',
     seeds: [2160, 2092],
     plant: () => patch(Component.prototype, { doubt: () => undefined }),
+  },
+  {
+    name: 'a resync reads its source before it locks the range',
+    seeds: [12],
+    saying: /which is newer/,
+    // As what was read before would be, what is read is what was there when nobody kept writes away.
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- they are called with the locks as this
+      const { acquire, release } = RangeLocks.prototype;
+      return patch(RangeLocks.prototype, {
+        acquire(this: RangeLocks, holder: RangeHolder) {
+          return holder instanceof ResyncPiece || acquire.call(this, holder);
+        },
+        release(this: RangeLocks, holder: RangeHolder) {
+          if (!(holder instanceof ResyncPiece)) release.call(this, holder);
+        },
+      });
+    },
+  },
+  {
+    name: 'a resync empties a region of its target before it copies it',
+    seeds: [2],
+    saying: /which is newer/,
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the write as this
+      const { start } = RegionWrite.prototype;
+      return patch(RegionWrite.prototype, {
+        start(this: RegionWrite, component: Component, share: Share, range: ByteRange) {
+          const zeroes = { op: 'write-zeroes', ...range, buffer: null, bufferAt: 0 } as const;
+          component.start({ ...zeroes, answered: () => start.call(this, component, share, range) });
+        },
+      });
+    },
+  },
+  {
+    name: 'what was copied is not flushed before its marks go',
+    seeds: [12],
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the resync as this
+      const { checkpoint } = Resync.prototype;
+      return patch(Resync.prototype, {
+        async checkpoint(this: Resync) {
+          const { target } = (this as unknown as { options: ResyncOptions }).options;
+          // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the component as this
+          const { start } = target;
+          target.start = (io) => {
+            if (io.op === 'flush') queueMicrotask(() => io.answered(target, null));
+            else start.call(target, io);
+          };
+          const ended = checkpoint.call(this);
+          // The flush is the first that it asks for.
+          target.start = start;
+          await ended;
+        },
+      });
+    },
+  },
+  {
+    name: 'a component that fails a flush stays in step, and the flush is answered',
+    seeds: [16],
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the mirror as this
+      const { drop } = Mirror.prototype;
+      return patch(Mirror.prototype, {
+        drop(this: Mirror, component: Component, error: DeviceError) {
+          return / flush: DEVICE_IO/.test(error.message) || drop.call(this, component, error);
+        },
+      });
+    },
   },
 ];
