@@ -2,7 +2,15 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeFakeLogger, type FakeLogger } from '../support/fake-logger.js';
 import { connectOnce, freePort } from '../support/ports.js';
-import { familyOf, killFamily, readPidFile, start, untilGone, type Running } from '../support/processes.js';
+import {
+  familyOf,
+  killFamily,
+  pauseFamily,
+  readPidFile,
+  start,
+  untilGone,
+  type Running,
+} from '../support/processes.js';
 import { RawClient } from '../support/raw-client.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
 import { until } from '../support/until.js';
@@ -124,7 +132,7 @@ describe('ggated in the foreground', () => {
     const first = await ggatedInForeground();
     const client = await RawClient.mustAttach({ port: first.port, path: image });
     const session = await sessionOf(first);
-    process.kill(session, 'SIGSTOP');
+    await pauseFamily(session);
     try {
       process.kill(first.pid, 'SIGKILL');
       await until('its end', () => !isRunning(first)); // not that of its output, which the session has too
@@ -141,7 +149,7 @@ describe('ggated in the foreground', () => {
     const program = await ggatedInForeground();
     const client = await RawClient.mustAttach({ port: program.port, path: image });
     const session = await sessionOf(program);
-    process.kill(session, 'SIGSTOP');
+    await pauseFamily(session);
     try {
       process.kill(program.pid, 'SIGTERM');
       await until('the first one to be heard', () => program.output().includes('info: stopping'));

@@ -50,6 +50,7 @@ describe('a running mirror over ggate', () => {
     writeFileSync(source, randomBytes(8 * 1_048_576));
     await world.succeed('copy', '--force', '--verify', source, uri);
     await world.succeed('bench', '-V', '--mode', 'mix', '--force', '--time', '1', uri);
+    await until('an unused mirror', async () => (await world.status()).clients === 0);
     const { ofLocal, ofBackup } = await world.stopAndRead();
     expect(ofLocal.equals(ofBackup)).toBe(true);
   });

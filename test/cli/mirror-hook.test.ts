@@ -89,7 +89,7 @@ describe("a mirror's hook", () => {
   });
 
   test('that hangs holds up nobody', async () => {
-    writeHook('exec sleep 50');
+    writeHook('exec sleep 1000');
     await world.startMirror('--hook', hook);
     await world.untilState('COMPLETE');
     await untilHeard('3|started|data||COMPLETE');

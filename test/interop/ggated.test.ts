@@ -135,7 +135,7 @@ describe.skipIf(ggated === null)('our client with the real ggated (named by GGAT
     let connects = 0;
     const events: RemoteEvents = { connected: () => (connects += 1) };
     const device = await attach(port, { events, backoff: { firstMs: 50, maxMs: 500 } });
-    const load = mixedLoad(device, 60_000);
+    const load = mixedLoad(device, 3_600_000);
     const running = load.run();
     const requests = (): number => load.totals.reads + load.totals.writes;
     for (let life = 0; life < 2; life++) {

@@ -17,7 +17,7 @@ describe.skipIf(isSkipped)('a disk that hangs', () => {
     const disk = await makeHangingDisk(scratch.folder);
     const good = scratch.path('good.img');
     writeFileSync(good, Buffer.alloc(65_536, 1));
-    const server = await startServer([disk.path, good], { diskTimeoutMs: 1000 });
+    const server = await startServer([disk.path, good], { diskTimeoutMs: 4000 });
     try {
       const client = await RawClient.mustAttach({ port: server.port, path: disk.path });
       const other = await RawClient.mustAttach({ port: server.port, path: good });

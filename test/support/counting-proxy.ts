@@ -1,11 +1,15 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { Transform } from 'node:stream';
+import { until } from './until.js';
 
 /** Passes connections on to a port of 127.0.0.1, and counts what goes by. A server that is gone ends them. */
 export class CountingProxy {
   /** Bytes from the clients to the server, and back. */
   readonly bytes = { up: 0, down: 0 };
   readonly #sockets = new Set<Socket>();
+  #bytesLeft = Infinity;
+  #held: (() => void)[] = [];
 
   private constructor(
     private readonly server: Server,
@@ -28,6 +32,20 @@ export class CountingProxy {
     this.bytes.down = 0;
   }
 
+  /** Lets so many bytes go by, then nothing until letGo(): who talks through it stands in the middle of its work. */
+  holdAfter(bytes: number): void {
+    this.#bytesLeft = bytes;
+  }
+
+  async untilHeld(): Promise<void> {
+    await until('something to be held back', () => this.#held.length > 0);
+  }
+
+  letGo(): void {
+    this.#bytesLeft = Infinity;
+    for (const pass of this.#held.splice(0)) pass();
+  }
+
   async close(): Promise<void> {
     this.server.close();
     for (const socket of this.#sockets) socket.destroy();
@@ -46,9 +64,19 @@ export class CountingProxy {
         for (const end of ends) end.destroy();
       });
     }
-    client.on('data', (chunk: Buffer) => (this.bytes.up += chunk.length));
-    server.on('data', (chunk: Buffer) => (this.bytes.down += chunk.length));
-    client.pipe(server);
-    server.pipe(client);
+    client.pipe(this.#gate('up')).pipe(server);
+    server.pipe(this.#gate('down')).pipe(client);
+  }
+
+  #gate(direction: 'up' | 'down'): Transform {
+    return new Transform({
+      transform: (chunk: Buffer, _encoding, done) => {
+        this.bytes[direction] += chunk.length;
+        this.#bytesLeft -= chunk.length;
+        const pass = (): void => done(null, chunk);
+        if (this.#bytesLeft > 0) pass();
+        else this.#held.push(pass);
+      },
+    });
   }
 }
