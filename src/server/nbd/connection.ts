@@ -9,12 +9,15 @@ import { Replies } from '../stream/replies.js';
 import { RequestReader } from '../stream/request-reader.js';
 import { SlabMemory, type SlabPool } from '../stream/slabs.js';
 import type { Negotiated } from './negotiation.js';
+import type { SlabReads } from './slab-reads.js';
 import { termsOf } from './terms.js';
 import { NBD_REQUEST_FORMAT, Transmission } from './transmission.js';
 
 export interface ConnectionOptions extends Negotiated {
   /** The connection under `socket`, the same without TLS. */
   readonly raw: Socket;
+  /** Receives what comes on `socket`; null if its stream does. */
+  readonly reads: SlabReads | null;
   /** Who it is, for the log. */
   readonly peer: Readonly<Record<string, unknown>>;
   readonly slabs: SlabPool;
@@ -66,14 +69,19 @@ export class NbdConnection {
   }
 
   start(): void {
-    const { socket, raw, log, isStructured } = this.options;
+    const { socket, raw, reads, log, isStructured } = this.options;
     log.info({ ...this.#fields(), structuredReplies: isStructured }, 'NBD client attached');
     socket.on('error', () => undefined);
     raw.once('close', () => this.#closed());
     socket.once('close', () => this.#closed());
     socket.on('end', () => this.#clientGone());
-    socket.on('data', (chunk: Buffer) => this.#guarded(() => this.#reader.push(chunk)));
-    socket.resume();
+    if (reads === null) socket.on('data', (chunk: Buffer) => this.#guarded(() => this.#reader.push(chunk)));
+    else
+      reads.begin((bytes, startAt, endAt, slab) =>
+        this.#guarded(() => this.#reader.push(bytes, startAt, endAt, slab)),
+      );
+    // Also of one without 'data': else its end is never told.
+    if (!this.#isReaderWaiting) socket.resume();
     // The client may have gone while we were busy letting it in.
     if (socket.destroyed || raw.destroyed) this.#closed();
   }
@@ -151,6 +159,7 @@ export class NbdConnection {
     this.#linger?.cancel();
     this.drop('the connection was lost');
     this.#reader.close();
+    this.options.reads?.close();
     this.#replies.close();
     this.#memory.close();
     const { requests, readBytes, writtenBytes, errors } = this.#transmission.stats;

@@ -23,3 +23,12 @@ export const CLOSE_DRAIN_MS = 10_000;
 
 /** A device that fails fails often; one line in this time for each export and kind of request. */
 export const FAILURE_LOG_INTERVAL_MS = 10_000;
+
+/** What one read takes at most of a client that negotiates. */
+export const HANDSHAKE_READ_BYTES = 4_096;
+
+/** And then: as many small requests as there are, and two long ones. */
+export const READ_BYTES_MAX = 262_144;
+
+/** With less room than this a read gets another slab: a small request that comes in two parts is copied. */
+export const READ_BYTES_MIN = 65_536;

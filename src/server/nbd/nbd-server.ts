@@ -8,11 +8,12 @@ import { HANDSHAKE_MS, LISTEN_BACKLOG, TCP_KEEP_ALIVE_MS } from '../limits.js';
 import { ListenError, logAcceptErrors } from '../listener.js';
 import { QuietLog, type ServerLog } from '../server-log.js';
 import { certificateNames } from '../tls-options.js';
-import { NbdConnection } from './connection.js';
+import { NbdConnection, type ConnectionOptions } from './connection.js';
 import { LINGER_MS } from '../stream/limits.js';
 import { SlabPool } from '../stream/slabs.js';
 import { CLOSE_DRAIN_MS, CONNECTIONS_MAX, FAILURE_LOG_INTERVAL_MS } from './limits.js';
 import { negotiate, type NbdExports, type Negotiated } from './negotiation.js';
+import { SlabReads } from './slab-reads.js';
 import { TlsUpgrade } from './tls-upgrade.js';
 import { listenOnUnixSocket } from './unix-socket.js';
 
@@ -125,8 +126,11 @@ export class NbdServer {
 
   #createServer(upgrade: TlsUpgrade | null): net.Server {
     const options = { noDelay: true, keepAlive: true, keepAliveInitialDelay: TCP_KEEP_ALIVE_MS };
-    return net.createServer(options, (raw) => {
-      this.#arrived(raw, upgrade).catch((error: unknown) => {
+    return net.createServer(options, (accepted) => {
+      // TLS makes its own memory whatever it is received into.
+      const reads = upgrade === null ? SlabReads.takeOver(accepted, this.#slabs) : null;
+      const raw = reads?.socket ?? accepted;
+      this.#arrived(raw, reads, upgrade).catch((error: unknown) => {
         this.options.log.error({ err: error }, 'a connection was closed because of a bug, please report it');
         raw.destroy();
       });
@@ -138,7 +142,7 @@ export class NbdServer {
     logAcceptErrors(server, this.options.log, this.options.clock);
   }
 
-  async #arrived(raw: Socket, upgrade: TlsUpgrade | null): Promise<void> {
+  async #arrived(raw: Socket, reads: SlabReads | null, upgrade: TlsUpgrade | null): Promise<void> {
     // A reset arrives as 'error' and then 'close'; the latter is what everyone here waits for.
     raw.on('error', () => undefined);
     if (this.#closing !== null) {
@@ -165,7 +169,7 @@ export class NbdServer {
     if (obstacle !== null) drop(obstacle);
     if (fate.whyDropped !== null) this.#tellDropped(raw, host, fate.whyDropped);
     else if (negotiated === null) this.#endPolitely(raw);
-    else this.#serve(raw, negotiated, host);
+    else this.#serve({ ...negotiated, raw, reads }, host);
   }
 
   /** Null if the client has ended it, or was dropped. */
@@ -195,14 +199,14 @@ export class NbdServer {
     return this.options.obstacle?.() ?? null;
   }
 
-  #serve(raw: Socket, negotiated: Negotiated, host: string): void {
+  #serve(agreed: Negotiated & Pick<ConnectionOptions, 'raw' | 'reads'>, host: string): void {
     const { clock, log } = this.options;
-    const { socket } = negotiated;
+    const { socket } = agreed;
     const isKnown = socket instanceof TLSSocket && socket.authorized;
     const [certificate] = isKnown ? certificateNames(socket.getPeerCertificate()) : [];
     const peer = certificate === undefined ? { peer: host } : { peer: host, certificate };
     const shared = { slabs: this.#slabs, clock, log, quietLog: this.#failureLog };
-    const connection = new NbdConnection({ ...negotiated, ...shared, raw, peer });
+    const connection = new NbdConnection({ ...agreed, ...shared, peer });
     this.#connections.add(connection);
     connection.ended.finally(() => this.#connections.delete(connection)).catch(() => undefined);
     connection.start();

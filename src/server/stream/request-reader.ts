@@ -5,7 +5,7 @@ export interface Payload {
   /** It stays as it is until the request is done. */
   readonly bytes: Buffer;
   readonly at: number;
-  /** Whose part it is, to be given back; null if it is in what the socket delivered. */
+  /** Whose part it is, to be given back; null if it is in memory of its own. */
   readonly slab: Slab | null;
 }
 
@@ -42,9 +42,12 @@ export interface RequestSink<Header, Errno> {
  * nothing reaches the device.
  */
 export class RequestReader<Header, Errno> {
-  /** What is left of the last delivery. */
+  /** The last delivery: what is left of it lies from #at to #endAt. */
   #chunk: Buffer = Buffer.alloc(0);
   #at = 0;
+  #endAt = 0;
+  /** What the delivery is a part of, kept until it is taken whole. */
+  #chunkSlab: Slab | null = null;
   /** The first bytes of a header whose rest has not come yet. */
   readonly #headerBytes: Buffer;
   #headerHave = 0;
@@ -71,20 +74,35 @@ export class RequestReader<Header, Errno> {
   }
 
   /**
-   * Takes what the socket delivered, which is the reader's from now on. Returns false if a part of it has to wait for
-   * resume(), since the sink is full. Throws what the format throws; nothing may be pushed after that.
+   * Takes what the socket delivered, which is the reader's from now on; if it lies in a slab, as long as the reader or one
+   * of the requests in it is a user of that. Returns false if a part of it has to wait for resume(), since the sink is
+   * full. Throws what the format throws; nothing may be pushed after that.
    */
-  push(chunk: Buffer): boolean {
+  push(chunk: Buffer, startAt = 0, endAt = chunk.length, slab: Slab | null = null): boolean {
     this.#chunk = chunk;
-    this.#at = 0;
+    this.#at = startAt;
+    this.#endAt = endAt;
+    this.#chunkSlab = slab;
+    if (slab !== null) slab.users += 1;
     return this.resume();
   }
 
   /** Goes on after the sink was full; as push(). */
   resume(): boolean {
+    const isTaken = this.#cut();
+    if (isTaken) this.#leaveChunk();
+    return isTaken;
+  }
+
+  #leaveChunk(): void {
+    if (this.#chunkSlab !== null) this.memory.give(this.#chunkSlab, 1);
+    this.#chunkSlab = null;
+  }
+
+  #cut(): boolean {
     while (!this.#hasEnded) {
       if (this.#missingBytes > 0 && !this.#takePayload()) return true;
-      if (this.#at === this.#chunk.length) return true;
+      if (this.#at === this.#endAt) return true;
       if (this.sink.isFull) return false;
       if (!this.#takeHeader()) return true;
       this.#begin();
@@ -97,11 +115,12 @@ export class RequestReader<Header, Errno> {
     this.#hasEnded = true;
     if (this.#slab !== null) this.memory.give(this.#slab, 1);
     this.#slab = null;
+    this.#leaveChunk();
   }
 
   /** False if it has not come whole. */
   #takeHeader(): boolean {
-    const availableBytes = this.#chunk.length - this.#at;
+    const availableBytes = this.#endAt - this.#at;
     const wantedBytes = this.format.headerBytes - this.#headerHave;
     if (this.#headerHave === 0 && availableBytes >= wantedBytes) {
       this.format.decode(this.#chunk, this.#at, this.#header);
@@ -133,8 +152,10 @@ export class RequestReader<Header, Errno> {
       // Its payload is on the way all the same. It takes no memory, however long it is.
       this.#refusal = refusal;
       this.#missingBytes = payloadBytes;
-    } else if (payloadBytes <= this.#chunk.length - this.#at) {
-      const payload = { bytes: this.#chunk, at: this.#at, slab: null };
+    } else if (payloadBytes <= this.#endAt - this.#at) {
+      const slab = this.#chunkSlab;
+      if (slab !== null) slab.users += 1;
+      const payload = { bytes: this.#chunk, at: this.#at, slab };
       this.#at += payloadBytes;
       this.sink.take(header, payload);
     } else {
@@ -146,7 +167,7 @@ export class RequestReader<Header, Errno> {
 
   /** False if more of it has to come. */
   #takePayload(): boolean {
-    const stepBytes = Math.min(this.#missingBytes, this.#chunk.length - this.#at);
+    const stepBytes = Math.min(this.#missingBytes, this.#endAt - this.#at);
     const slab = this.#slab;
     if (slab !== null) {
       const doneBytes = this.format.payloadBytes(this.#header) - this.#missingBytes;
