@@ -23,6 +23,7 @@ const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
   rebuilding: say('info', 'rebuilding', (provider) => `rebuilding ${provider}.`),
   rebuilt: say('info', 'rebuilt', (provider) => `rebuilding ${provider} finished.`),
   repaired: say('warn', 'repaired', (provider) => `${provider}: a bad range was rewritten.`),
+  'unable to flush': say('warn', null, (provider) => `${provider} can not flush any more.`),
   inserted: say('info', 'inserted', (provider) => `${provider} inserted.`),
   removed: say('info', 'removed', (provider) => `${provider} removed.`),
   forgotten: say('info', 'forgotten', (provider) => `${provider} forgotten.`),

@@ -106,6 +106,9 @@ class Errand implements BlockIo {
 export class Component {
   #state: ComponentState = 'DISCONNECTED';
   #media: ComponentMedia | null = null;
+  #can = NO_CAPABILITIES;
+  /** Its device says that it can flush, but its answer to one was that it can't. */
+  #isFlushDenied = false;
   readonly #errands = new Set<Errand>();
   readonly missing: RegionBitmap;
   unflushed: RegionBitmap;
@@ -157,7 +160,7 @@ export class Component {
   }
 
   get can(): Capabilities {
-    return this.#media?.data.can ?? NO_CAPABILITIES;
+    return this.#can;
   }
 
   get isConnected(): boolean {
@@ -188,6 +191,9 @@ export class Component {
     assert(media.data.mediaSizeBytes === this.mediaSizeBytes, `component ${this.name}: data of another size`);
     this.#state = nextState(this.#state, event);
     this.#media = media;
+    const { can } = media.data;
+    this.#isFlushDenied &&= can.flush;
+    this.#can = this.#isFlushDenied ? { ...can, flush: false } : can;
     this.trouble = null;
     this.refused = null;
     media.lost
@@ -216,6 +222,7 @@ export class Component {
     const media = this.#media;
     assert(media !== null, `component ${this.name}: lost without media`);
     this.#media = null;
+    this.#can = NO_CAPABILITIES;
     changed();
     this.trouble = error.message;
     this.isDiscarded = false;
@@ -238,6 +245,13 @@ export class Component {
     this.isCacheDoubtful = true;
     this.doubts += 1;
     this.#markUnsure();
+  }
+
+  /** Only while connected. From now on it is one that can't flush, also when it comes back and still says that it can. */
+  denyFlush(): void {
+    this.#isFlushDenied = true;
+    this.#can = { ...this.#can, flush: false };
+    this.trouble = 'it can not flush any more, so what it was sent may be lost with its host';
   }
 
   /** What it has not flushed may be gone when it comes back, and what is in flight may or may not be there. */

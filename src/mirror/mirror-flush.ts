@@ -1,13 +1,16 @@
 import type { BlockIo } from '../device/block-device.js';
 import { DeviceError } from '../device/block-device.js';
+import { isFlushDenial } from '../device/request.js';
 import type { Component, ComponentIo } from './component.js';
+import type { MirrorOptions } from './mirror-options.js';
 import { RegionBitmap } from './area/region-bitmap.js';
 
 const FLUSH = { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0 } as const;
 
 /**
  * Flushes one component. What it had not flushed when this began is flushed when it resolves; on a failure it still is
- * not, and the caller drops the component or doubts it. A component that can't flush keeps everything as not flushed.
+ * not, and the caller drops the component or doubts it. A component that can't flush keeps everything as not flushed; one
+ * that only now says so is such a component from then on.
  */
 export function flushComponent(component: Component, mediaSizeBytes: number): Promise<DeviceError | null> {
   if (!component.can.flush) return Promise.resolve(null);
@@ -22,7 +25,9 @@ export function flushComponent(component: Component, mediaSizeBytes: number): Pr
         // lose() or doubt() has run meanwhile, and has not seen what this flush covered.
         const isLost = error !== null && !component.isConnected;
         if (isLost || component.doubts !== doubts) component.missing.union(covered);
-        resolve(error);
+        const isDenied = isFlushDenial(error) && !isLost;
+        if (isDenied) component.denyFlush();
+        resolve(isDenied ? null : error);
       },
     };
     component.start(io);
@@ -35,7 +40,14 @@ interface Waiter {
   readonly isCaller: boolean;
 }
 
+function noneFlushed([denied]: readonly Component[]): DeviceError {
+  return denied === undefined
+    ? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component')
+    : new DeviceError('DEVICE_IO', 'EOPNOTSUPP', `${denied.name} can not flush any more`);
+}
+
 export interface FlushHost {
+  readonly options: Pick<MirrorOptions, 'events'>;
   readonly targets: readonly Component[];
   readonly mediaSizeBytes: number;
   /** A loss is not recorded yet; until then nothing is answered. */
@@ -116,6 +128,7 @@ export class MirrorFlush {
   async #flush(): Promise<DeviceError | null> {
     const { host } = this;
     const targets = [...host.targets];
+    const able = targets.filter(({ can }) => can.flush);
     const errors = await Promise.all(
       targets.map((component) => flushComponent(component, host.mediaSizeBytes)),
     );
@@ -123,14 +136,15 @@ export class MirrorFlush {
       const error = errors[index] ?? null;
       return error === null ? [] : [{ component, error }];
     });
-    const isGood = targets.some((component, index) => errors[index] === null && component.state === 'ACTIVE');
+    const denied = able.filter(({ isConnected, can }) => isConnected && !can.flush);
+    const isGood = targets.some(
+      (component, index) =>
+        errors[index] === null && component.state === 'ACTIVE' && !denied.includes(component),
+    );
+    for (const component of denied)
+      host.options.events.changed('unable to flush', component, component.trouble);
     for (const { component, error } of failures) this.#failed(component, error);
-    if (!isGood) {
-      return (
-        failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component')
-      );
-    }
-    return null;
+    return isGood ? null : (failures[0]?.error ?? noneFlushed(denied));
   }
 
   #failed(component: Component, error: DeviceError): void {

@@ -85,6 +85,11 @@ export class MemberWorld {
     this.plugIn();
   }
 
+  allowFlush(name: string): void {
+    this.#unflushable.delete(name);
+    this.plugIn();
+  }
+
   copy(): MemberWorld {
     const copy = new MemberWorld('');
     for (const [name, medium] of this.#media) copy.#media.set(name, Buffer.from(medium));

@@ -1,5 +1,5 @@
 import { DeviceError, type BlockDevice, type BlockOp } from '../../device/block-device.js';
-import { flush, request } from '../../device/request.js';
+import { flushWhereAble, request } from '../../device/request.js';
 import { AREA_BLOCK_BYTES } from '../../protocol/area-block.js';
 import { assert } from '../../protocol/errors.js';
 import { AREA_IN_FLIGHT_MAX, AREA_TRANSFER_BYTES } from '../limits.js';
@@ -117,8 +117,8 @@ export class AreaIo {
   }
 
   /** On a device that can't flush it does nothing. */
-  async flush(): Promise<void> {
-    if (this.canFlush) await flush(this.device);
+  flush(): Promise<void> {
+    return flushWhereAble(this.device);
   }
 
   #perform(op: BlockOp, at: number, lengthBytes: number, buffer: Buffer | null): Promise<void> {

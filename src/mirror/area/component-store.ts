@@ -1,5 +1,5 @@
 import type { BlockDevice } from '../../device/block-device.js';
-import { flush, request } from '../../device/request.js';
+import { flushWhereAble, request } from '../../device/request.js';
 import { compareFreshness } from '../../protocol/gmirror-checks.js';
 import { encodeLabel, labelOffsetBytes, type GmirrorLabel } from '../../protocol/gmirror-label.js';
 import type { Superblock } from '../../protocol/superblock.js';
@@ -96,9 +96,7 @@ export class ComponentStore implements MetaStore {
   }
 
   async #flush(): Promise<void> {
-    if (this.isAreaElsewhere && this.provider.can.flush) {
-      await flush(this.provider);
-    }
+    if (this.isAreaElsewhere) await flushWhereAble(this.provider);
     await this.area.flush();
   }
 
@@ -136,7 +134,7 @@ export async function eraseLabelSector(provider: BlockDevice): Promise<void> {
   const lengthBytes = provider.sectorSizeBytes;
   const range = { offsetBytes: labelOffsetBytes(provider), lengthBytes };
   await request(provider, 'write', range, Buffer.alloc(lengthBytes));
-  if (provider.can.flush) await flush(provider);
+  await flushWhereAble(provider);
 }
 
 /** The whole last sector, in memory of its own. Rejects with DeviceError. */

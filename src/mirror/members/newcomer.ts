@@ -1,5 +1,5 @@
 import type { BlockDevice } from '../../device/block-device.js';
-import { flush } from '../../device/request.js';
+import { flushWhereAble } from '../../device/request.js';
 import { EXTENT_SIZE_BYTES, areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { REGION_SIZE_BYTES } from '../../protocol/geometry.js';
@@ -113,7 +113,7 @@ export async function writeNewcomer(
     all,
     providerSizeBytes: device.mediaSizeBytes,
   });
-  if (device.can.flush) await flush(device);
+  await flushWhereAble(device);
 }
 
 function labelOf(

@@ -1,7 +1,7 @@
 import type { BlockDevice } from '../../device/block-device.js';
 import { FileDevice } from '../../device/file-device.js';
 import type { RandomSource } from '../../device/random.js';
-import { flush, request } from '../../device/request.js';
+import { flushWhereAble, request } from '../../device/request.js';
 import { EXTENT_SIZE_BYTES, areaOffsetBytes, mediaSizeFor } from '../../protocol/area-layout.js';
 import { ProtocolError, assert } from '../../protocol/errors.js';
 import { REGION_SIZE_BYTES } from '../../protocol/geometry.js';
@@ -84,7 +84,7 @@ export async function createMirror(mirror: NewMirror): Promise<void> {
   // The labels come last, over areas that are on stable storage: what has none is no component.
   for (const [slot, device] of devices.entries()) {
     await writeLabelSector(device, plan.label(slot));
-    if (device.can.flush) await flush(device);
+    await flushWhereAble(device);
     mirror.stored?.(device);
   }
 }

@@ -1,4 +1,4 @@
-import { flush } from '../../device/request.js';
+import { flushWhereAble } from '../../device/request.js';
 import { areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
 import { decodeLabel, labelOffsetBytes } from '../../protocol/gmirror-label.js';
 import type { Superblock } from '../../protocol/superblock.js';
@@ -51,7 +51,7 @@ async function takeSecondArea(opener: ProviderOpener, mediaSizeBytes: number): P
     if (first.state !== 'ok' || second.state !== 'ok') return;
     if (!isSame(first.store.superblock, second.store.superblock)) return;
     await writeLabelSector(device, { ...label, mediaSizeBytes });
-    if (device.can.flush) await flush(device);
+    await flushWhereAble(device);
   } finally {
     await Promise.allSettled([device.close(), area?.close()]);
   }

@@ -1,5 +1,5 @@
 import type { BlockDevice } from '../../device/block-device.js';
-import { flush, request } from '../../device/request.js';
+import { flushWhereAble, request } from '../../device/request.js';
 import { areaOffsetBytes } from '../../protocol/area-layout.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import {
@@ -36,7 +36,7 @@ export async function moveLabel(opener: ProviderOpener, name: string): Promise<v
     const { label, at, store } = found;
     await store.writeSuperblock({ modifiedNs: 0n });
     await writeLabelSector(device, { ...label, providerSizeBytes: device.mediaSizeBytes });
-    if (device.can.flush) await flush(device);
+    await flushWhereAble(device);
     const sectorBytes = device.sectorSizeBytes;
     await request(device, 'write', { offsetBytes: at, lengthBytes: sectorBytes }, Buffer.alloc(sectorBytes));
   } finally {

@@ -1,6 +1,6 @@
 import type { BlockDevice } from '../../device/block-device.js';
 import type { RandomSource } from '../../device/random.js';
-import { flush, request } from '../../device/request.js';
+import { flushWhereAble, request } from '../../device/request.js';
 import { AREA_BLOCK_BYTES } from '../../protocol/area-block.js';
 import {
   areaOffsetBytes,
@@ -108,10 +108,10 @@ async function grow(growths: readonly Growth[], options: ResizeOptions): Promise
   // From the first of these labels on a start goes on with the new size, and finds what it needs on every component.
   for (const { device, label } of growths) {
     await writeLabelSector(device, { ...label, mediaSizeBytes: nowBytes });
-    if (device.can.flush) await flush(device);
+    await flushWhereAble(device);
   }
   await Promise.all(growths.map(({ device }) => zero(device, oldArea)));
-  for (const { device } of growths) if (device.can.flush) await flush(device);
+  for (const { device } of growths) await flushWhereAble(device);
   for (const area of areas) {
     await area.writeLog([]);
     await area.writeSuperblock({ isRunning: false });
