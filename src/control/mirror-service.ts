@@ -52,6 +52,8 @@ export interface MirrorServiceOptions {
    * The start fails with ASSEMBLE_MISSING then.
    */
   readonly respectsUsers: boolean;
+  /** See AssembleOptions. */
+  readonly allowsMixture: boolean;
   /** Whether a start that failed so is tried again: then nobody is told of it. Left out: none is. */
   readonly isTriedAgain?: (error: unknown) => boolean;
   /** Called just before the control socket is made: whoever has answered on it so far stops that. */
@@ -253,6 +255,7 @@ function assembleOptions(
   const { name, degraded, source, balance, sliceBytes, clock, random, timeoutMs, isAutosync } = options;
   return {
     ...{ name, providers, degraded, source, clock, random, events, timeoutMs, isAutosync },
+    allowsMixture: options.allowsMixture,
     ...(balance === null ? {} : { balance }),
     ...(sliceBytes === null ? {} : { sliceBytes }),
     resyncBytesPerSecond: options.resyncBytesPerSecond,

@@ -15,6 +15,7 @@ import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 interface PromoteFlags {
   readonly config?: string;
   readonly force?: boolean;
+  readonly inconsistent?: boolean;
 }
 
 const EXAMPLES = `
@@ -40,14 +41,19 @@ export function promoteCommand(): Command {
       '-f, --force',
       'also if a client writes to the image, which is sent away, or somebody else uses a component elsewhere',
     )
+    .option(
+      '--inconsistent',
+      'also from an image to which a copy had not ended, when what it was copied from is lost for good',
+    )
     .addHelpText('after', EXAMPLES);
   return addStartOptions(command).action(async (name: string, providers: string[], flags: PromoteFlags) => {
     const given = givenOptions(command);
     const [settings] = wantedSettings({ name, providers, config: flags.config, given });
     if (settings === undefined) throw new UsageError(`no components of ${name} are known; name them`);
     const isForced = flags.force === true;
-    const alone = { ...settings, degraded: true, startPolicy: 'degraded', respectsUsers: !isForced } as const;
-    const lines = await withSignals((interrupt) => promote(alone, isForced, interrupt));
+    const alone = { degraded: true, startPolicy: 'degraded', respectsUsers: !isForced } as const;
+    const wanted = { ...settings, ...alone, allowsMixture: flags.inconsistent === true };
+    const lines = await withSignals((interrupt) => promote(wanted, isForced, interrupt));
     writeQuietly(process.stdout, `${lines.join('\n')}\n`);
   });
 }
@@ -71,7 +77,7 @@ async function promote(settings: MirrorSettings, isForced: boolean, interrupt: I
     await takeBackImages(runDirectory, released);
     throw error;
   });
-  return [...lines, ...(await missingLines(settings))];
+  return [...lines, ...(await troubleLines(settings))];
 }
 
 /** The mirror's process ends with ours as long as it has not said that it is ready. */
@@ -90,11 +96,13 @@ function sayForce(error: unknown): never {
   throw error;
 }
 
-async function missingLines({ name, runDirectory }: MirrorSettings): Promise<string[]> {
+async function troubleLines({ name, runDirectory }: MirrorSettings): Promise<string[]> {
   const { components } = await askStatus(name, { runDir: runDirectory });
   const missing = components.filter(({ state }) => state === 'DISCONNECTED').map((one) => one.name);
-  if (missing.length === 0) return [];
-  return [
-    `degraded: without ${missing.join(' and ')}; it is brought up to date by itself when it comes back`,
-  ];
+  const doubtful = components.filter(({ state, why }) => state === 'ACTIVE' && why !== null);
+  const warnings = doubtful.map((one) => `warning: ${one.name}: ${one.why ?? ''}`);
+  if (missing.length === 0) return warnings;
+  const without = `degraded: without ${missing.join(' and ')}`;
+  if (warnings.length > 0) return [...warnings, without];
+  return [`${without}; it is brought up to date by itself when it comes back`];
 }

@@ -36,6 +36,8 @@ export interface MirrorSettings extends PlainOptions {
   readonly startPolicy: StartPolicy | null;
   /** See MirrorServiceOptions. */
   readonly respectsUsers: boolean;
+  /** See AssembleOptions. */
+  readonly allowsMixture: boolean;
   readonly components: readonly ComponentSpec[];
   readonly runDirectory: string;
   /** Null for the one in the run directory. */

@@ -25,7 +25,7 @@ export function decideAssembly(input: AssemblyInput): AssemblyDecision {
   if (preferredSource !== undefined) return runFrom(preferredSource, used, input);
   if (used.length === 0) return noSource(present, 'is deactivated');
   const whole = used.filter(({ superblock }) => !superblock.isInconsistent);
-  if (whole.length === 0) return noSource(used, IS_MIXTURE);
+  if (whole.length === 0) return runMixture(used, input);
   const isKept = ({ superblock: { slot } }: PresentComponent): boolean => !discarded.includes(slot);
   const kept = whole.filter(isKept);
   const leaders = kept.filter((one) =>
@@ -45,6 +45,17 @@ function runFrom(slot: number, used: readonly PresentComponent[], input: Assembl
   if (source.superblock.isInconsistent) return noSource([source], IS_MIXTURE);
   return membersMisfit(source, input.present, []) ?? run(source, input);
 }
+
+/** Only alone: of two mixtures nothing tells which one has more of their source. */
+function runMixture(used: readonly PresentComponent[], input: AssemblyInput): AssemblyDecision {
+  const [source] = used;
+  const isAlone = source !== undefined && input.present.length === 1;
+  if (isAlone && input.isMixtureAllowed === true) return run(source, input);
+  return noSource(used, IS_MIXTURE, isAlone ? MIXTURE_WAY : '');
+}
+
+const MIXTURE_WAY =
+  ", or, if that is lost for good, from this one as it is, with 'ggmirror promote --inconsistent'";
 
 const IS_MIXTURE = 'was being copied to, and is a mixture of old and new';
 
@@ -113,8 +124,9 @@ function run(source: PresentComponent, input: AssemblyInput): AssemblyDecision {
   const behind: BehindComponent[] = [];
   const active = [source.superblock.slot];
   const isChosen = preferredSource === source.superblock.slot;
+  const isMixture = source.superblock.isInconsistent;
   // No bitmap tells what has to be copied.
-  const isOutside = source.touch !== null || isChosen;
+  const isOutside = source.touch !== null || isChosen || isMixture;
   const lostAt = slots.map((record) => record.lostAt).with(source.superblock.slot, NO_UUID);
   for (const [slot, record] of slots.entries()) {
     if (record.componentUuid === NO_UUID || slot === source.superblock.slot) continue;
@@ -139,7 +151,7 @@ function run(source: PresentComponent, input: AssemblyInput): AssemblyDecision {
   const unexpected = missing.filter(({ slot }) => !inactive.includes(slot));
   if (unexpected.length > 0 && !isDegradedAllowed) return missingRefusal(source, unexpected);
   const outcome = { outcome: 'run', source: source.superblock.slot, beginsGeneration: isOutside } as const;
-  return { ...outcome, active, behind, missing, inactive, lostAt };
+  return { ...outcome, isMixture, active, behind, missing, inactive, lostAt };
 }
 
 /** As if the run before had not crashed. */

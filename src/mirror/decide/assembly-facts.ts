@@ -23,6 +23,11 @@ export interface AssemblyInput {
   readonly discarded?: readonly number[];
   /** The slot of a component that is there and whose data a person has chosen. */
   readonly preferredSource?: number;
+  /**
+   * A person knows that the only component that is there is a mixture of old and new, and that its source is lost. Left
+   * out: it is no source.
+   */
+  readonly isMixtureAllowed?: boolean;
 }
 
 export interface BehindComponent {
@@ -59,6 +64,8 @@ export type AssemblyDecision =
       readonly lostAt: readonly Uuid[];
       /** The source's data is no generation that anybody knows: a new one begins at once. */
       readonly beginsGeneration: boolean;
+      /** The source is a mixture: it has a history of its own from now on, in which nobody is known to be older. */
+      readonly isMixture: boolean;
     };
 
 export type Refusal = Extract<AssemblyDecision, { outcome: 'refuse' }>;

@@ -9,12 +9,13 @@ export const foreign = (what: string): Refusal => ({
   split: null,
 });
 
-export const noSource = (components: readonly PresentComponent[], why: string): Refusal => ({
+/** `other` is another way out, a clause. */
+export const noSource = (components: readonly PresentComponent[], why: string, other = ''): Refusal => ({
   outcome: 'refuse',
   code: 'ASSEMBLE_NO_SOURCE',
   message:
     `no component can be started from: ${components.map(({ name }) => name).join(', ')} ${why}; ` +
-    'start the mirror with the component that was the source',
+    `start the mirror with the component that was the source${other}`,
   split: null,
 });
 

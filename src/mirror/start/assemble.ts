@@ -1,13 +1,15 @@
+import type { RandomSource } from '../../device/random.js';
 import { assert } from '../../protocol/errors.js';
 import { compareFreshness } from '../../protocol/gmirror-checks.js';
 import { displayText, type DecodedLabel } from '../../protocol/gmirror-label.js';
-import { NO_UUID } from '../../protocol/superblock.js';
+import { NO_UUID, type Uuid } from '../../protocol/superblock.js';
 import { Assembly } from './assembly.js';
 import { makeAreas } from './adopt.js';
 import { AssembleError, type AssembleOptions, type AssembledMirror, type StartPlan } from './assembled.js';
 import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from '../balance.js';
 import type { Component, ComponentIdentity } from '../component.js';
 import type { AssemblyDecision, BehindComponent } from '../decide/assembly-decision.js';
+import { newUuid } from '../ids.js';
 import type { JournalState } from '../journal/journal.js';
 import { doubtsItself, hear, markEverything, markExtents, markNoted } from '../journal/marks.js';
 import { finishResize, isHalfResized } from './finish-resize.js';
@@ -33,6 +35,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
     const input = {
       present: found.map(({ facts }) => facts),
       isDegradedAllowed: options.degraded,
+      isMixtureAllowed: options.allowsMixture === true,
       ...chosenOf(found, options),
     };
     const { decision, discarded } = await settleStart(found, input, options);
@@ -173,7 +176,7 @@ function makeMirror(
     mediaSizeBytes: superblock.mediaSizeBytes,
     sectorSizeBytes: superblock.sectorSizeBytes,
     components: identities,
-    journal: journalOf(found, source, decision),
+    journal: journalOf(found, source, decision, options.random),
     balance: options.balance ?? balanceOf(balance, identities),
     sliceBytes,
     settings: { balance, sliceBytes: labelledSliceBytes, noAutoSync, noFailSync },
@@ -189,7 +192,8 @@ function balanceOf(stored: number, identities: readonly ComponentIdentity[]): Ba
 function journalOf(
   found: readonly PresentProvider[],
   { facts }: PresentProvider,
-  { lostAt, missing }: RunDecision,
+  { lostAt, missing, isMixture }: RunDecision,
+  random: RandomSource,
 ): JournalState {
   const { current, history } = facts.superblock;
   // No label that is there may look newer than the source's, to us or to the kernel.
@@ -197,13 +201,20 @@ function journalOf(
     .flatMap(({ facts: { superblock }, label }) => [superblock, label])
     .reduce((newest, one) => (compareFreshness(one, newest) > 0 ? one : newest));
   return {
-    current,
-    history,
-    lostAt,
+    ...(isMixture ? unknownGeneration(lostAt, random) : { current, history, lostAt }),
     unheard: missing.filter(({ isUnheard }) => isUnheard).map(({ slot }) => slot),
     genid,
     syncid,
   };
+}
+
+/** The data is of no generation of the others', so each of them is a stranger when it comes. */
+function unknownGeneration(
+  lostAt: readonly Uuid[],
+  random: RandomSource,
+): Pick<JournalState, 'current' | 'history' | 'lostAt'> {
+  const current = newUuid(random);
+  return { current, history: [], lostAt: lostAt.map((at) => (at === NO_UUID ? at : current)) };
 }
 
 /** What each that is behind misses. Changes nothing outside of memory. */
@@ -261,6 +272,7 @@ async function launch(
   for (const slot of decision.active)
     mirror.attachActive(componentIn(mirror, slot), providerIn(found, slot).media);
   await mirror.journal.begin({ isOutside: decision.beginsGeneration });
+  if (decision.isMixture) sayMixture(mirror, componentIn(mirror, decision.source));
   const full = mirror.components.filter(({ isFull }) => isFull);
   if (full.length > 0) {
     // All their bits are on stable storage now, and from here on tell how far the copy has come.
@@ -270,6 +282,13 @@ async function launch(
   for (const { slot } of decision.behind) {
     await mirror.returns.admit(componentIn(mirror, slot), providerIn(found, slot).media);
   }
+}
+
+function sayMixture({ options }: Mirror, component: Component): void {
+  component.trouble =
+    'it is a mixture of old and new data, because the copy to it had not ended; check what is on it before you rely ' +
+    'on it. What it was copied from is a split brain when it comes, and is not overwritten';
+  options.events.changed('mixture', component, component.trouble);
 }
 
 function providerIn(found: readonly PresentProvider[], slot: number): PresentProvider {

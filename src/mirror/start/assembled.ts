@@ -35,6 +35,8 @@ export interface AssembleOptions {
   readonly afterSplitBrain?: SplitBrainPolicy;
   /** Names of providers whose own writes a person has given up, to settle a split brain; an error where there is none. */
   readonly discard?: readonly string[];
+  /** Start from a component that a resync to it has left as a mixture, if it is the only one that is there. Left out: no. */
+  readonly allowsMixture?: boolean;
   /** Called when it is decided who is copied to whom, before anything is written; what it throws ends the start. */
   readonly approve?: (plan: StartPlan) => void;
 }

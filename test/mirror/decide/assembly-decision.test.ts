@@ -282,3 +282,30 @@ describe('a start of two components', () => {
     });
   });
 });
+
+describe('a mixture that a person allows', () => {
+  const allow = (...cases: readonly Case[]): AssemblyDecision =>
+    decideAssembly({ present: cases.map(component), isDegradedAllowed: true, isMixtureAllowed: true });
+  const mixture: Case = { slot: 1, current: OLD, history: [], mixture: true };
+
+  test('is the source alone, and everything is to be copied from it', () => {
+    expect(allow(mixture)).toMatchObject({ source: 1, isMixture: true, beginsGeneration: true });
+    expect(inShort(allow(mixture))).toBe('from 1, 0 full');
+  });
+
+  test.each(Object.entries(OTHERS))('is none beside a whole one that is %s', (_, other) => {
+    for (const running of [false, true]) {
+      const decision = allow(mixture, { slot: 0, ...other, running });
+      if (decision.outcome === 'run') expect(decision).toMatchObject({ source: 0, isMixture: false });
+      else expect(decision.code).not.toBe('ASSEMBLE_MISSING');
+    }
+  });
+
+  test('is none beside another mixture, nor where it is out of use, nor where a person names it as the source', () => {
+    expect(inShort(allow(mixture, { slot: 0, mixture: true }))).toBe('NO_SOURCE');
+    expect(inShort(allow({ ...mixture, inactive: true }))).toBe('NO_SOURCE');
+    const present = [component(mixture)];
+    const named = { present, isDegradedAllowed: true, isMixtureAllowed: true, preferredSource: 1 };
+    expect(inShort(decideAssembly(named))).toBe('NO_SOURCE');
+  });
+});
