@@ -6,8 +6,8 @@ import { until } from '../support/until.js';
 import type { Host } from './hosts.js';
 import { commandOn, Program } from './programs.js';
 
-const START_MS = 60_000;
-const ANSWER_MS = 20_000;
+const START_MS = 180_000;
+const ANSWER_MS = 30_000;
 
 export interface MirrorDaemonOptions {
   readonly host: Host;
@@ -37,6 +37,10 @@ export class MirrorDaemon {
   /** Infinity while it does not run. */
   get runningSinceMs(): number {
     return this.#runningSinceMs;
+  }
+
+  get name(): string {
+    return this.options.name;
   }
 
   get nbdPath(): string {

@@ -3,7 +3,11 @@ import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { familyOf, killFamily, pauseFamily, untilGone } from '../support/processes.js';
+import { until } from '../support/until.js';
 import type { Host } from './hosts.js';
+
+/** More than a mirror waits for its clients and its disks. */
+const STOP_MS = 120_000;
 
 /** This file may run from where the compiler has put it. */
 function packageRoot(): string {
@@ -90,6 +94,7 @@ export class Program {
     this.#isEnding = true;
     const family = this.#isOver ? [] : familyOf(this.pid);
     if (!this.#isOver) process.kill(this.pid, 'SIGTERM');
+    await until(`process ${this.pid} to end in order`, () => this.#isOver, STOP_MS);
     const how = await this.ended;
     await untilGone(family);
     return how;

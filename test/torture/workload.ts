@@ -1,6 +1,7 @@
 import { Registers, type SectorRange, type WriteRecord } from '../../sim/registers.js';
 import { NBD_COMMAND } from '../../src/protocol/nbd.js';
 import { SeededRandom } from '../support/seeded-random.js';
+import { until } from '../support/until.js';
 import { fillSectors, readSector, SECTOR_BYTES, ZEROES } from './blocks.js';
 import { Connection, ConnectionLost } from './connection.js';
 
@@ -13,6 +14,8 @@ const PLACE_SECTORS = 256;
 const REQUEST_SECTORS_MAX = 128;
 const PAUSE_MS_MAX = 60;
 const RECONNECT_MS = 50;
+/** More than any request may take. */
+const STOP_MS = 120_000;
 
 export interface WorkloadOptions {
   readonly seed: number;
@@ -60,10 +63,13 @@ export class Workload {
     this.#ended = Promise.all(clients);
   }
 
-  /** Resolves when no request is under way. */
+  /** Resolves when no request is under way. Rejects if clients are neither let in nor sent away. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    await this.#ended;
+    let areOver = false;
+    const ended = this.#ended.then(() => (areOver = true));
+    await until('all clients to come to their end', () => areOver, STOP_MS);
+    await ended;
   }
 
   get slowestMs(): number {
