@@ -21,12 +21,14 @@ class WorstCase extends Chance {
 
 /**
  * Registers on one disk, whose medium is looked at whenever a flush succeeds: it must have all that was answered before
- * that flush began, unless an earlier flush has failed since, for then the client knows.
+ * that flush began, unless the client knew by then that an earlier flush had failed.
  */
 export class DurableRegisters extends Registers {
   /** By sector: what may be on the medium. */
   readonly #writes = new Map<number, WriteRecord[]>();
   #unflushed: WriteRecord[] = [];
+  /** Those that a failed flush has told of, for flushes that had begun before that. */
+  #toldOf: { readonly write: WriteRecord; readonly toldAt: number }[] = [];
   #forgivenAt = 0;
   #powerLostAt = 0;
   /** The last ones, answered or not. */
@@ -79,7 +81,8 @@ export class DurableRegisters extends Registers {
   override flushed(startedAt: number): void {
     super.flushed(startedAt);
     const medium = this.disk.crashImage(new WorstCase(0));
-    const covered = this.#unflushed.filter(({ endedAt }) => endedAt < startedAt);
+    const early = this.#toldOf.filter(({ toldAt }) => startedAt < toldAt).map(({ write }) => write);
+    const covered = [...early, ...this.#unflushed].filter(({ endedAt }) => endedAt < startedAt);
     this.#unflushed = this.#unflushed.filter(({ endedAt }) => endedAt >= startedAt);
     const bytes = Buffer.alloc(SECTOR_BYTES);
     for (const write of covered) {
@@ -102,12 +105,14 @@ export class DurableRegisters extends Registers {
   override abortAll(now: number): void {
     super.abortAll(now);
     this.#unflushed = [];
+    this.#toldOf = [];
   }
 
   override flushFailed(now: number): void {
     super.flushFailed(now);
     // Those under way may have been in the cache already.
     this.#forgivenAt = now;
+    this.#toldOf = this.#unflushed.map((write) => ({ write, toldAt: now }));
     this.#unflushed = [];
   }
 }

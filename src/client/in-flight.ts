@@ -28,6 +28,8 @@ export class WireRequest {
   coveredWrites = 0;
   /** An answer's error number, if it came while the payload was still lent. Until it no longer is, nobody is told. */
   earlyErrorNumber: number | null = null;
+  /** Of a flush: another one has failed since it was asked for, so it fails with that whatever its answer is. */
+  doom: DeviceError | null = null;
 }
 
 /**
@@ -100,6 +102,7 @@ export class InFlightTable {
     request.buffer = null;
     request.waiter = null;
     request.earlyErrorNumber = null;
+    request.doom = null;
     if (wasOldest) this.#advance();
     return waiter;
   }

@@ -270,13 +270,24 @@ export class Pipeline implements ReplySink {
     if (errorNumber !== 0) {
       stats.errors += 1;
       error = this.#answerError(request, errorNumber);
-    } else if (request.command === COMMAND.write) {
+      if (request.command === COMMAND.flush) this.#flushFailed(error);
+    } else if (request.doom !== null) error = request.doom;
+    else if (request.command === COMMAND.write) {
       stats.writtenBytes += request.lengthBytes;
       this.durability.acknowledged();
     } else if (request.command === COMMAND.read) stats.readBytes += request.lengthBytes;
     else if (request.command === COMMAND.flush) this.durability.flushed(request.coveredWrites);
     else if (WRITE_COMMANDS.has(request.command)) this.durability.acknowledged();
     this.#completions.add(this.#table.remove(request), error);
+  }
+
+  /**
+   * Who asked for another flush before this was known may count on what this one should have written, and that one may
+   * succeed without: servers tell of such a loss once.
+   */
+  #flushFailed(error: DeviceError): void {
+    for (const request of this.#table.all()) if (request.command === COMMAND.flush) request.doom ??= error;
+    for (const io of this.#queue.takeWhere(({ op }) => op === 'flush')) this.#completions.add(io, error);
   }
 
   #answerError({ command, offsetBytes, lengthBytes }: WireRequest, errorNumber: number): DeviceError {

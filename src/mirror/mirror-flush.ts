@@ -1,5 +1,6 @@
 import type { BlockIo } from '../device/block-device.js';
 import { DeviceError } from '../device/block-device.js';
+import { FlushTurns } from '../device/flush-turns.js';
 import { isFlushDenial } from '../device/request.js';
 import type { Component, ComponentIo } from './component.js';
 import type { MirrorOptions } from './mirror-options.js';
@@ -60,13 +61,12 @@ export interface FlushHost {
   lossesRecorded(): Promise<void>;
 }
 
-/**
- * The caller's flushes, and the mirror's own. Those that come while one runs wait for the next and share it: the running
- * one may have begun before the writes that they are to cover.
- */
+/** The caller's flushes, and the mirror's own. */
 export class MirrorFlush {
-  #waiting: Waiter[] = [];
-  #isRunning = false;
+  readonly #turns = new FlushTurns<Waiter>({
+    begin: () => this.#begin(),
+    answer: (waiters, error) => this.#answer(waiters, error),
+  });
   /**
    * A flush of the mirror's own has failed where there was no other component. Systems tell of lost writes once, so the
    * next flush may succeed although they are gone: the caller's next flush fails in its place.
@@ -82,8 +82,7 @@ export class MirrorFlush {
       if (this.host.mustWait) this.#answerWhenRecorded(io, told);
       else io.done(told);
     };
-    this.#waiting.push({ answer, isCaller: true });
-    if (!this.#isRunning) this.#next();
+    this.#turns.add({ answer, isCaller: true });
   }
 
   /** Not for run(): the journal itself waits for that one. */
@@ -105,24 +104,21 @@ export class MirrorFlush {
   /** Rejects if no ACTIVE component could flush. */
   async run(): Promise<void> {
     const error = await new Promise<DeviceError | null>((resolve) => {
-      this.#waiting.push({ answer: resolve, isCaller: false });
-      if (!this.#isRunning) this.#next();
+      this.#turns.add({ answer: resolve, isCaller: false });
     });
     if (error !== null) throw error;
   }
 
-  #next(): void {
-    const group = this.#waiting;
-    if (group.length === 0) return;
-    this.#waiting = [];
-    this.#isRunning = true;
-    const end = (error: DeviceError | null): void => {
-      this.#isRunning = false;
-      if (!group.some(({ isCaller }) => isCaller)) this.#owed ??= error;
-      for (const { answer } of group) answer(error);
-      this.#next();
-    };
-    this.#flush().then(end, (error: unknown) => end(error as DeviceError));
+  #begin(): void {
+    this.#flush().then(
+      (error) => this.#turns.ended(error),
+      (error: unknown) => this.#turns.ended(error as DeviceError),
+    );
+  }
+
+  #answer(waiters: readonly Waiter[], error: DeviceError | null): void {
+    if (!waiters.some(({ isCaller }) => isCaller)) this.#owed ??= error;
+    for (const { answer } of waiters) answer(error);
   }
 
   async #flush(): Promise<DeviceError | null> {

@@ -216,6 +216,20 @@ describe('the data path', () => {
     expect(connection.seqs.length).toBeGreaterThan(1000);
   });
 
+  test('a flush that fails fails all that were asked for before that was known, sent or not', async () => {
+    const { pipeline, outcomes, start, answer } = fixture({ requestsMax: 2 });
+    pipeline.attach(new FakeConnection(), Infinity);
+    for (let count = 0; count < 3; count++) start({ op: 'flush', lengthBytes: 0, buffer: null });
+    await turn();
+    const flush = { command: COMMAND.flush, offsetBytes: 1_048_576, lengthBytes: 0 };
+    answer(1, flush, { errorNumber: 5 });
+    answer(2, flush);
+    start({ op: 'flush', lengthBytes: 0, buffer: null });
+    await turn();
+    answer(3, flush);
+    expect(outcomes.map((error) => error?.errno ?? null)).toEqual(['EIO', 'EIO', 'EIO', null]);
+  });
+
   test('a read is filled where it was asked for, however its answer is cut', async () => {
     const { pipeline, start, outcomes } = fixture();
     pipeline.attach(new FakeConnection(), Infinity);

@@ -364,6 +364,16 @@ describe('a mirror', () => {
     expect(rig.component(1).missing.isMarked(0)).toBe(true);
   });
 
+  test('fails every flush that was asked for before one failed on the only good copy', async () => {
+    const rig = makeRig({ count: 1 });
+    await writeBytes(rig.mirror, 0, block(1));
+    let failures = 1;
+    disk(rig, 0).fault.plan = (io) => (io.op === 'flush' && failures-- > 0 ? failing() : null);
+    const ask = () => start(rig.mirror, 'flush', { offsetBytes: 0, lengthBytes: 0 });
+    const outcomes = [...(await Promise.all([ask(), ask()])), await ask()];
+    expect(outcomes.map((error) => error?.errno)).toEqual(['EIO', 'EIO', undefined]);
+  });
+
   test("tells the caller's next flush of one of its own that failed on the only good copy", async () => {
     const rig = makeRig({ count: 1 });
     await writeBytes(rig.mirror, 0, block(1));

@@ -2,16 +2,16 @@ import { assert } from '../../protocol/errors.js';
 import { checksumsBytes } from '../../protocol/region-checksums.js';
 import type { BlockIo, DeviceError } from '../block-device.js';
 import type { FileDevice } from '../file-device.js';
+import { FlushTurns } from '../flush-turns.js';
 import { SLOW_PIECE_BYTES_MAX } from './limits.js';
 
 /**
  * Flushes, trims, zeroes and checksums, which run on Node's thread pool beside the disk's thread. At most one flush and
  * one other are under way: a disk that hangs keeps their threads, and the pool, four as a rule, is the whole process's.
- * So all flushes that wait are served by one.
+ * So all flushes that wait are served by one: see FlushTurns.
  */
 export class SlowLane {
-  #flushing: BlockIo[] = [];
-  #flushesWaiting: BlockIo[] = [];
+  readonly #flushes: FlushTurns<BlockIo>;
   #running: BlockIo | null = null;
   #waiting: BlockIo[] = [];
   #isAbandoned = false;
@@ -20,13 +20,18 @@ export class SlowLane {
   constructor(
     private readonly file: FileDevice,
     private readonly finish: (io: BlockIo, error: DeviceError | null) => void,
-  ) {}
+  ) {
+    this.#flushes = new FlushTurns({
+      begin: () => this.#flush(),
+      answer: (ios, error) => {
+        for (const io of ios) finish(io, error);
+      },
+    });
+  }
 
   start(io: BlockIo): void {
-    if (io.op === 'flush') {
-      this.#flushesWaiting.push(io);
-      this.#nextFlush();
-    } else {
+    if (io.op === 'flush') this.#flushes.add(io);
+    else {
       this.#waiting.push(io);
       this.#next();
     }
@@ -36,24 +41,15 @@ export class SlowLane {
   abandon(): BlockIo[] {
     this.#isAbandoned = true;
     const running = this.#running === null ? [] : [this.#running];
-    const all = [...this.#flushing, ...this.#flushesWaiting, ...running, ...this.#waiting];
-    this.#flushing = [];
-    this.#flushesWaiting = [];
+    const all = [...this.#flushes.running, ...this.#flushes.takeWaiting(), ...running, ...this.#waiting];
     this.#running = null;
     this.#waiting = [];
     return all;
   }
 
-  #nextFlush(): void {
-    if (this.#flushing.length > 0 || this.#flushesWaiting.length === 0) return;
-    this.#flushing = this.#flushesWaiting;
-    this.#flushesWaiting = [];
+  #flush(): void {
     const done = (error: DeviceError | null): void => {
-      if (this.#isAbandoned) return;
-      const flushed = this.#flushing;
-      this.#flushing = [];
-      this.#nextFlush();
-      for (const io of flushed) this.finish(io, error);
+      if (!this.#isAbandoned) this.#flushes.ended(error);
     };
     this.file.start({ op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0, done });
   }

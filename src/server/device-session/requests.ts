@@ -1,5 +1,6 @@
 import type { BlockDevice, BlockOp, Capabilities, DeviceError } from '../../device/block-device.js';
 import type { Clock } from '../../device/clock.js';
+import { FlushTurns } from '../../device/flush-turns.js';
 import type { ErrnoName } from '../../protocol/errno.js';
 import { assert } from '../../protocol/errors.js';
 import {
@@ -69,6 +70,17 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
   flushError: DeviceError | null = null;
   readonly #inFlight = new InFlight<ServedRequest>();
   #parked: ServedRequest | null = null;
+  /** Of those that run together the first one is at the device, for all of them. */
+  readonly #flushes = new FlushTurns<ServedRequest>({
+    begin: ([first]) => {
+      assert(first !== undefined, 'session: no flush to begin with');
+      this.isDirty = false;
+      this.#startNow(first);
+    },
+    answer: (flushes, error) => {
+      for (const flush of flushes) this.#end(flush, error);
+    },
+  });
   #windowRequests = 0;
   #windowBytes = 0;
   /** Requests at the device that are given up. While there are any, no other is started: they might overtake. */
@@ -167,24 +179,28 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
    * memory until it is done; nothing is started before that.
    */
   giveUp(error: DeviceError): void {
-    const parked = this.#parked;
+    const waiting = this.#flushes.takeWaiting().concat(this.#parked ?? []);
     this.#parked = null;
-    for (const request of this.#inFlight.all) {
+    for (const request of new Set([...this.#inFlight.all, ...this.#flushes.running])) {
       if (request.isGivenUp) continue;
       request.isGivenUp = true;
       this.#givenUp += 1;
       this.#fail(request, error);
     }
-    if (parked !== null) {
-      this.#fail(parked, error);
-      this.#recycle(parked);
+    for (const request of waiting) {
+      this.#fail(request, error);
+      this.#recycle(request);
     }
     this.#sendSoon();
   }
 
   #start(request: ServedRequest): void {
+    if (request.op === 'flush') this.#flushes.add(request);
+    else this.#startNow(request);
+  }
+
+  #startNow(request: ServedRequest): void {
     this.#inFlight.add(request);
-    if (request.op === 'flush') this.isDirty = false;
     this.options.device.start(request);
   }
 
@@ -202,13 +218,8 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
 
   readonly #done = (request: ServedRequest, outcome: DeviceError | null): void => {
     this.#inFlight.remove(request);
-    const error = request.op === 'flush' ? this.#flushOutcome(outcome) : outcome;
-    if (request.isGivenUp) this.#givenUp -= 1;
-    else if (error === null) this.#succeed(request);
-    else this.#fail(request, error);
-    // What a failed flush should have covered is still not safe. Of a failed write some may be there.
-    if (request.isChange || (request.op === 'flush' && error !== null)) this.isDirty = true;
-    this.#recycle(request);
+    if (request.op === 'flush') this.#flushes.ended(this.#flushOutcome(outcome));
+    else this.#end(request, outcome);
     this.#startParked();
     this.#sendSoon();
     this.options.done();
@@ -217,7 +228,18 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
   #flushOutcome(outcome: DeviceError | null): DeviceError | null {
     const error = outcome ?? this.options.debt.pay();
     this.flushError = error ?? this.flushError;
+    // What it should have covered is still not safe.
+    if (error !== null) this.isDirty = true;
     return error;
+  }
+
+  #end(request: ServedRequest, error: DeviceError | null): void {
+    if (request.isGivenUp) this.#givenUp -= 1;
+    else if (error === null) this.#succeed(request);
+    else this.#fail(request, error);
+    // Of a failed write some may be there.
+    if (request.isChange) this.isDirty = true;
+    this.#recycle(request);
   }
 
   #startParked(): void {

@@ -1,5 +1,6 @@
 import { DeviceError } from '../../device/block-device.js';
 import type { Clock, Timer } from '../../device/clock.js';
+import { FlushTurns } from '../../device/flush-turns.js';
 import type { ErrnoName } from '../../protocol/errno.js';
 import type { ByteRange } from '../../protocol/geometry.js';
 import { checksumsBytes } from '../../protocol/region-checksums.js';
@@ -30,9 +31,6 @@ interface Pending {
 /**
  * Flushes and our own commands, done beside the engine so that they hold nothing up. Each is answered exactly once, at
  * the latest when the disk's time is up.
- *
- * Flushes that arrive while one runs wait for the next one and share it: the running one may have begun before the
- * writes that they are to cover.
  */
 export class SlowRequests {
   /**
@@ -42,8 +40,12 @@ export class SlowRequests {
   hasFlushFailed = false;
   readonly #waiting: Pending[] = [];
   #running = 0;
-  #flushWaiting: Pending[] = [];
-  #isFlushing = false;
+  readonly #flushes = new FlushTurns<Pending>({
+    begin: () => this.#flush(),
+    answer: (group, error) => {
+      for (const pending of group) this.#finish(pending, error);
+    },
+  });
 
   constructor(
     private readonly options: {
@@ -60,7 +62,7 @@ export class SlowRequests {
 
   /** One that took too long is answered and yet may run. */
   get isFlushing(): boolean {
-    return this.#isFlushing;
+    return this.#flushes.running.length > 0;
   }
 
   /** A request that the engine has judged good. `header` is kept. */
@@ -76,30 +78,22 @@ export class SlowRequests {
     });
     const pending: Pending = { header, request, timer, isAnswered: false };
     // A READ or WRITE here is one of nothing: the flush of clients before FreeBSD 14.
-    if (request.command < COMMAND.writeZeroes) {
-      this.#flushWaiting.push(pending);
-      this.#flushNext();
-    } else {
+    if (request.command < COMMAND.writeZeroes) this.#flushes.add(pending);
+    else {
       this.#waiting.push(pending);
       this.#runNext();
     }
   }
 
-  #flushNext(): void {
-    if (this.#isFlushing || this.#flushWaiting.length === 0) return;
-    const group = this.#flushWaiting;
-    this.#flushWaiting = [];
-    this.#isFlushing = true;
+  #flush(): void {
     const { memory, operations, debt } = this.options;
     memory.takeDirty();
     const end = (failure: unknown): void => {
-      const error = failure ?? debt.pay();
+      const error = failure === null ? debt.pay() : asFailure(failure);
       this.hasFlushFailed ||= error !== null;
       // What the failed flush should have covered is still not safe.
       if (error !== null) memory.setDirty();
-      this.#isFlushing = false;
-      for (const pending of group) this.#finish(pending, error);
-      this.#flushNext();
+      this.#flushes.ended(error);
     };
     operations.flush().then(() => end(null), end);
   }
@@ -139,13 +133,13 @@ export class SlowRequests {
     const { memory, answer, failed } = this.options;
     if (error === null) answer(encodeAnswer(pending.header, null, body));
     else {
-      const failure =
-        error instanceof DeviceError
-          ? error
-          : new DeviceError('DEVICE_IO', 'EIO', 'the disk failed', { cause: error });
+      const failure = asFailure(error);
       answer(encodeAnswer(pending.header, failure.errno));
       failed(pending.request, failure.errno, failure.message);
     }
     memory.releaseSlow();
   }
 }
+
+const asFailure = (cause: unknown): DeviceError =>
+  cause instanceof DeviceError ? cause : new DeviceError('DEVICE_IO', 'EIO', 'the disk failed', { cause });

@@ -113,9 +113,10 @@ describe('a session on a block device', () => {
       request(COMMAND.flush, 0, 0, 5),
     );
     expect((await rig.answers()).map(({ seq }) => seq)).toEqual([1]);
-    expect(rig.started).toEqual(['flush 0+0', 'flush 0+0', 'flush 0+0', 'flush 0+0']);
+    rig.device.plan = () => null;
     rig.device.release();
     const answers = await rig.answers();
+    expect(rig.started).toEqual(['flush 0+0', 'flush 0+0']);
     expect(answers.map(({ seq, errorNumber }) => [seq, errorNumber]).sort()).toEqual([
       [1, 0],
       [2, 0],
@@ -286,6 +287,37 @@ describe('order and limits of a session on a block device', () => {
     await rig.settle();
     rig.deliver(read(4096, 512, 5));
     expect((await rig.answers()).at(-1)).toMatchObject({ seq: 5, errorNumber: 0 });
+  });
+
+  test('a device that is silent too long fails each flush once, those that wait too, and the next one is served', async () => {
+    const rig = new DeviceSessionRig({ features: Features.all });
+    rig.device.plan = () => ({ kind: 'hold' });
+    const flush = (seq: number): Buffer => request(COMMAND.flush, 0, 0, seq);
+    rig.deliver(flush(1), flush(2), flush(3));
+    await rig.settle();
+    rig.clock.advance(21_000);
+    const silent = [1, 2, 3].map((seq) => [seq, 60]);
+    expect((await rig.answers()).map(({ seq, errorNumber }) => [seq, errorNumber])).toEqual(silent);
+    rig.device.plan = () => null;
+    rig.device.release();
+    await rig.settle();
+    rig.deliver(flush(4));
+    const answers = (await rig.answers()).map(({ seq, errorNumber }) => [seq, errorNumber]);
+    expect(answers).toEqual([...silent, [4, 0]]);
+    expect(rig.started).toEqual(['flush 0+0', 'flush 0+0']);
+  });
+
+  test('flushes that come while one runs share the next one; each is answered', async () => {
+    const rig = new DeviceSessionRig({ features: Features.all });
+    rig.device.plan = () => ({ kind: 'hold' });
+    rig.deliver(...[1, 2, 3].map((seq) => request(COMMAND.flush, 0, 0, seq)));
+    await rig.settle();
+    expect(rig.device.heldCount).toBe(1);
+    rig.device.release();
+    expect((await rig.answers()).map(({ seq }) => seq)).toEqual([1]);
+    rig.device.release();
+    expect((await rig.answers()).map(({ seq }) => seq)).toEqual([1, 2, 3]);
+    expect(rig.started).toHaveLength(2);
   });
 });
 

@@ -9,11 +9,14 @@ const EIO = 5;
 const write = request(COMMAND.write, 0, 512, 1, Buffer.alloc(512, 7));
 const flush = request(COMMAND.flush, RIG_MEDIA_BYTES, 0, 2);
 
-/** A session that has answered these requests. */
+/** A session that has answered these requests, each before the next one came. */
 async function answering(debt: FlushDebt, isBroken: boolean, ...requests: Buffer[]) {
   const rig = new DeviceSessionRig({ debt, features: Features.all });
   if (isBroken) rig.device.plan = ({ op }) => (op === 'flush' ? { kind: 'fail', errno: 'EIO' } : null);
-  rig.deliver(...requests);
+  for (const one of requests) {
+    rig.deliver(one);
+    await rig.settle();
+  }
   return { rig, errors: (await rig.answers()).map(({ errorNumber }) => errorNumber) };
 }
 
@@ -26,6 +29,19 @@ describe('a flush that fails', () => {
     expect(first.rig.result).toEqual({ reason: 'detached', isFlushed: false });
     const second = await answering(debt, false, flush, flush);
     expect(second.errors).toEqual([EIO, 0]);
+  });
+
+  test('is told to every flush that was asked for before it was known', async () => {
+    const rig = new DeviceSessionRig({ features: Features.all });
+    rig.device.plan = ({ op }) => (op === 'flush' ? { kind: 'hold' } : null);
+    rig.deliver(write, flush, flush);
+    await rig.settle();
+    // As systems do, the device tells of it once.
+    rig.device.plan = () => null;
+    rig.device.release('EIO');
+    await rig.settle();
+    rig.deliver(flush);
+    expect((await rig.answers()).map(({ errorNumber }) => errorNumber)).toEqual([0, EIO, EIO, 0]);
   });
 
   test('is told again when nobody knows whether the client has heard of it', async () => {

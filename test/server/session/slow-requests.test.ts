@@ -87,6 +87,17 @@ describe('slow requests', () => {
     expect(answers.map((answer) => answer.seq)).toEqual([1, 2, 3]);
   });
 
+  test('a flush that comes during one that fails fails too, for it may count on the same writes', async () => {
+    send(COMMAND.flush, 0, 0, 1);
+    send(COMMAND.flush, 0, 0, 2);
+    await calls[0]?.end(new DeviceError('DEVICE_IO', 'EIO', 'the disk failed'));
+    expect(answers.map((answer) => [answer.seq, answer.errorNumber])).toEqual([
+      [1, 5],
+      [2, 5],
+    ]);
+    expect(calls).toHaveLength(1);
+  });
+
   test('a failed flush is answered with its errno, and what it should have covered stays unflushed', async () => {
     memory.setDirty();
     send(COMMAND.flush, 0, 0, 1);
