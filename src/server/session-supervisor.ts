@@ -1,4 +1,3 @@
-import type { Clock } from '../device/clock.js';
 import type { ErrnoName } from '../protocol/errno.js';
 import type { AttachRequest, PairedHalves, SessionHost } from './halves.js';
 import type { ServerLog } from './server-log.js';
@@ -7,8 +6,11 @@ import { refuseHalves } from './refuse-halves.js';
 /** A client that was silent this long may be a dead one, whose host now asks again. */
 export const TAKEOVER_SILENT_MS = 10_000;
 
-/** An end of a connection is noticed within this time, also by a busy machine. */
-const DETACH_NOTICED_MS = 500;
+/**
+ * An end of a connection is noticed within so many looks. They are counted, and not only timed: a daemon that had to
+ * stand still for a while finds the end of a connection only after the timers that fell due meanwhile.
+ */
+const DETACH_POLLS = 10;
 const DETACH_POLL_MS = 50;
 
 /** How long the last flush of a session is waited for. Less than a client waits for its handshake. */
@@ -64,7 +66,6 @@ export interface SupervisedSession {
 
 export interface SupervisorOptions<Session> {
   readonly log: ServerLog;
-  readonly clock: Clock;
   /** Lets several clients write the same thing, who then have to agree among themselves. */
   readonly isShared: boolean;
   /** TAKEOVER_SILENT_MS, but for tests. */
@@ -241,13 +242,11 @@ export class SessionSupervisor<Session extends SupervisedSession> implements Ses
    * its old session still flushing, or so fresh that its end has not been noticed: that is waited for.
    */
   async #claim(writer: Session, request: AttachRequest): Promise<'free' | 'replace' | 'busy'> {
-    const { clock } = this.options;
-    const untilMs = clock.nowMs() + DETACH_NOTICED_MS;
-    for (;;) {
+    for (let polls = 0; ; polls++) {
       if (writer.isGone) return 'free';
       if (writer.isEnding) return (await writer.goneWithin(DETACH_MS_MAX)) ? 'free' : 'busy';
       if (await this.#mayReplace(writer, request)) return 'replace';
-      if (clock.nowMs() >= untilMs) return 'busy';
+      if (polls === DETACH_POLLS) return 'busy';
       await writer.goneWithin(DETACH_POLL_MS);
     }
   }

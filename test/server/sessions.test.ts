@@ -277,7 +277,7 @@ describe('sessions', () => {
     for (let seq = 0; seq < count; seq++)
       client.write(request(COMMAND.write, seq * 512, 512, seq, Buffer.alloc(512, 5)));
     expect((await client.reply())?.seq).toBe(0);
-    await server.sessions.drain(5000);
+    await server.sessions.drain(60_000);
     let answered = 1;
     while ((await client.reply()) !== null) answered += 1;
     const written = readFileSync(image).subarray(0, answered * 512);

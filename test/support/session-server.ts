@@ -70,7 +70,7 @@ export async function startServer(
     log: lines,
     close: async () => {
       server.close();
-      await sessions.drain(5000);
+      await sessions.drain(60_000);
     },
   };
 }

@@ -169,7 +169,7 @@ describe('sessions on a device', () => {
     const client = await clients.attach();
     client.write(request(COMMAND.read, 0, 512, 1));
     await until('the read at the device', () => device.heldCount === 1);
-    const drained = server.sessions.drain(5000);
+    const drained = server.sessions.drain(60_000);
     expect(await clients.attempt({ from: '127.0.0.2', access: 'ro' })).toBe(EBUSY);
     device.release();
     expect(await client.reply()).toMatchObject({ seq: 1, errorNumber: 0 });
