@@ -26,6 +26,8 @@ export type Reading = Pick<BalanceOptions, 'algorithm' | 'sliceBytes'>;
 
 /** How the mirror works now: as its settings say, unless it was started otherwise. */
 export interface Conduct extends Reading {
+  /** The algorithm is what the labels say, and goes with them and with the components. */
+  readonly isAsLabelled: boolean;
   /** Whether who comes back is resynced by itself, if the settings have nothing against it. */
   readonly isAutosync: boolean;
 }
@@ -37,7 +39,8 @@ export interface MirrorOptions {
   readonly sectorSizeBytes: number;
   readonly components: readonly ComponentIdentity[];
   readonly journal: JournalState;
-  readonly balance: BalanceAlgorithm;
+  /** Left out: what the settings say. */
+  readonly balance?: BalanceAlgorithm;
   /** Of the split algorithm. */
   readonly sliceBytes: number;
   readonly clock: Clock;

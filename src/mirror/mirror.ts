@@ -1,5 +1,4 @@
-import type { BlockDevice, BlockIo, Capabilities } from '../device/block-device.js';
-import { DeviceError } from '../device/block-device.js';
+import { type BlockDevice, type BlockIo, type Capabilities, DeviceError } from '../device/block-device.js';
 import type { Timer } from '../device/clock.js';
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { assert } from '../protocol/errors.js';
@@ -7,6 +6,7 @@ import { isAligned, isInside } from '../protocol/geometry.js';
 import { ActivityLog } from './activity-log.js';
 import { Component, type ComponentIdentity, type ComponentMedia } from './component.js';
 import { ComponentSet } from './component-set.js';
+import { conductNow, firstConduct } from './conduct.js';
 import { Journal } from './journal/journal.js';
 import { MirrorFlush } from './mirror-flush.js';
 import { MirrorReads } from './mirror-reads.js';
@@ -49,12 +49,12 @@ export class Mirror implements BlockDevice {
   #whenQuiet: (() => void)[] = [];
 
   constructor(readonly options: MirrorOptions) {
-    const { mediaSizeBytes, clock, random, balance: algorithm, sliceBytes, isAutosync } = options;
+    const { mediaSizeBytes, clock, random } = options;
     this.name = `mirror/${options.name}`;
     this.mediaSizeBytes = mediaSizeBytes;
     this.sectorSizeBytes = options.sectorSizeBytes;
     this.#settings = options.settings ?? null;
-    this.#conduct = { algorithm, sliceBytes, isAutosync };
+    this.#conduct = firstConduct(options);
     this.#set = new ComponentSet(
       options.components.map((identity) => this.newComponent(identity)),
       () => this.#membersChanged(),
@@ -81,7 +81,7 @@ export class Mirror implements BlockDevice {
     });
     this.reads = new MirrorReads({
       name: this.name,
-      ...this.#conduct,
+      ...this.conduct,
       sectorSizeBytes: options.sectorSizeBytes,
       components: this.#set,
       locks: this.locks,
@@ -129,7 +129,7 @@ export class Mirror implements BlockDevice {
 
   /** Other than the settings say, if it was started so. */
   get conduct(): Conduct {
-    return this.#conduct;
+    return conductNow(this.#conduct, this.#settings, this.components);
   }
 
   /** Whether who comes back is resynced by itself. */
@@ -273,7 +273,7 @@ export class Mirror implements BlockDevice {
 
   #membersChanged(): void {
     this.#set.statesChanged();
-    this.reads.reset(this.#conduct);
+    this.reads.reset(this.conduct);
   }
 
   /** A component has come, or come back. Resolves when it is ACTIVE, or its resync has begun, or it was refused. */

@@ -1,8 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { changePriority, changeSettings, type SettingsChange } from '../../src/mirror/members/configure.js';
-import { AssembleError } from '../../src/mirror/start/assemble.js';
+import { AssembleError, type AssembledMirror } from '../../src/mirror/start/assemble.js';
 import { writeBytes } from '../support/device-requests.js';
-import { comeBack, componentOf, MemberWorld, statesOf, untilComplete } from '../support/member-world.js';
+import {
+  comeBack,
+  componentOf,
+  INSERTED,
+  MemberWorld,
+  statesOf,
+  untilComplete,
+} from '../support/member-world.js';
 
 /** What the labels of these say of the mirror. */
 async function labelled(world: MemberWorld, names: string): Promise<unknown[]> {
@@ -24,7 +31,9 @@ describe('settings', () => {
     expect(await labelled(world, 'ab')).toEqual([OLD, OLD]);
     await changeSettings(running.mirror, CHANGE);
     expect(await labelled(world, 'ab')).toEqual([NEW, NEW]);
-    expect(running.mirror.conduct).toEqual({ algorithm: 'split', sliceBytes: 65_536, isAutosync: false });
+    expect(running.mirror.conduct).toMatchObject({
+      ...{ algorithm: 'split', sliceBytes: 65_536, isAutosync: false },
+    });
     expect(running.mirror.isAutosync).toBe(false);
     await running.close();
     const again = await world.start('ab');
@@ -83,6 +92,56 @@ describe('settings', () => {
     expect((await world.label('b'))?.hardcodedProvider).toBe('b');
     await changeSettings(running.mirror, { isHardcoded: false });
     expect((await world.label('b'))?.hardcodedProvider).toBe('');
+    await running.close();
+  });
+});
+
+/** The algorithm that is shown and used, and who answers reads. The first component is local, the second is not. */
+const reading = ({ mirror }: AssembledMirror): string =>
+  `${mirror.conduct.algorithm}, ${mirror.reads.preferred.name}`;
+
+describe("the balance 'prefer' in a label", () => {
+  test.each(['prefer', 'prefer-local'] as const)(
+    'is prefer-local where a component is local and another one is not, from %s on and after a restart',
+    async (balance) => {
+      const world = await new MemberWorld('ab').create('ab');
+      const running = await world.start('ab');
+      await changeSettings(running.mirror, { balance });
+      expect(reading(running)).toBe('prefer-local, a');
+      await expect(changeSettings(running.mirror, { balance: 'prefer' })).rejects.toThrow(
+        'Nothing has changed.',
+      );
+      expect((await labelled(world, 'ab'))[1]).toEqual([4, 4096, false, false]);
+      await running.close();
+      const again = await world.start('ab');
+      expect(reading(again)).toBe('prefer-local, a');
+      await again.close();
+    },
+  );
+
+  test('goes with the components that there are, as a restart with them has it', async () => {
+    const world = await new MemberWorld('abc').create('ab');
+    const running = await world.start('ab');
+    await changeSettings(running.mirror, { balance: 'prefer' });
+    const states = [reading(running)];
+    await untilComplete(running);
+    await running.members.remove(componentOf(running, 'a'));
+    states.push(reading(running));
+    await running.members.insert({ ...world.opener('c'), isLocal: true }, INSERTED);
+    await untilComplete(running);
+    states.push(reading(running));
+    await running.close();
+    expect(states).toEqual(['prefer-local, a', 'prefer, b', 'prefer-local, c']);
+  });
+
+  test('is nothing but that where the start says so, until it is configured', async () => {
+    const world = await new MemberWorld('ab').create('ab');
+    const running = await world.start('ab', { balance: 'prefer' });
+    expect(reading(running)).toBe('prefer, b');
+    await changeSettings(running.mirror, { sliceBytes: 8192 });
+    expect(reading(running)).toBe('prefer, b');
+    await changeSettings(running.mirror, { balance: 'prefer' });
+    expect(reading(running)).toBe('prefer-local, a');
     await running.close();
   });
 });

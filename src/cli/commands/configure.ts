@@ -45,7 +45,12 @@ export function configureCommand(): Command {
     .option('-F, --nofailsync', 'it does not')
     .option('-h, --hardcode', "store the disks' names in the labels; a kernel takes them under no others")
     .option('-d, --dynamic', 'store no names')
-    .addOption(new Option('-b, --balance <algorithm>', 'who answers reads').choices(BALANCE_ALGORITHMS))
+    .addOption(
+      new Option(
+        '-b, --balance <algorithm>',
+        'who answers reads; prefer is prefer-local for a mirror of local and remote components',
+      ).choices(BALANCE_ALGORITHMS),
+    )
     .option('-s, --slice <bytes>', 'with balance split, reads up to this length stay whole', (text) =>
       SLICE.parse(text, 'command line'),
     )

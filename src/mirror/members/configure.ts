@@ -1,6 +1,7 @@
 import { balanceNumber } from '../../protocol/gmirror-flags.js';
-import type { BalanceAlgorithm } from '../balance.js';
+import { defaultBalance, type BalanceAlgorithm } from '../balance.js';
 import type { Component } from '../component.js';
+import { conductNow } from '../conduct.js';
 import { kernelNameOf } from './hardcoded-name.js';
 import { MembershipError } from './membership-error.js';
 import type { MirrorSettings } from '../area/meta-store.js';
@@ -25,7 +26,7 @@ export interface SettingsChange {
 export async function changeSettings(mirror: Mirror, change: SettingsChange): Promise<void> {
   requireAllConnected(mirror);
   const settings = newSettings(mirror, change);
-  const conduct = newConduct(mirror.conduct, change);
+  const conduct = conductNow(newConduct(mirror.conduct, change), settings, mirror.components);
   const names = change.isHardcoded === undefined ? null : hardcodedNames(mirror, change.isHardcoded);
   const before = { settings: mirror.settings, conduct: mirror.conduct };
   const namesBefore = mirror.components.map((one) => [one, one.settings] as const);
@@ -74,10 +75,10 @@ function requireAllConnected({ components }: Mirror): void {
   throw new MembershipError(`Not all disks connected. Try 'forget' command first. (${names})`);
 }
 
-function newSettings({ settings, options }: Mirror, change: SettingsChange): MirrorSettings {
+function newSettings({ settings, options, components }: Mirror, change: SettingsChange): MirrorSettings {
   const { balance, sliceBytes, noAutoSync, noFailSync } = change;
   const now = settings ?? {
-    balance: numberOf(options.balance),
+    balance: numberOf(options.balance ?? defaultBalance(components.map(({ identity }) => identity))),
     sliceBytes: options.sliceBytes,
     noAutoSync: false,
     noFailSync: false,
@@ -96,6 +97,7 @@ const numberOf = (balance: BalanceAlgorithm): number =>
 function newConduct(now: Conduct, { balance, sliceBytes, noAutoSync }: SettingsChange): Conduct {
   return {
     algorithm: balance ?? now.algorithm,
+    isAsLabelled: now.isAsLabelled || balance !== undefined,
     sliceBytes: sliceBytes ?? now.sliceBytes,
     // Whoever says it now wins over the start.
     isAutosync: noAutoSync === undefined ? now.isAutosync : !noAutoSync,

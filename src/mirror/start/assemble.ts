@@ -6,7 +6,6 @@ import { NO_UUID, type Uuid } from '../../protocol/superblock.js';
 import { Assembly } from './assembly.js';
 import { makeAreas } from './adopt.js';
 import { AssembleError, type AssembleOptions, type AssembledMirror, type StartPlan } from './assembled.js';
-import { balanceOfLabel, defaultBalance, type BalanceAlgorithm } from '../balance.js';
 import type { Component, ComponentIdentity } from '../component.js';
 import type { AssemblyDecision, BehindComponent } from '../decide/assembly-decision.js';
 import { newUuid } from '../ids.js';
@@ -177,16 +176,9 @@ function makeMirror(
     sectorSizeBytes: superblock.sectorSizeBytes,
     components: identities,
     journal: journalOf(found, source, decision, options.random),
-    balance: options.balance ?? balanceOf(balance, identities),
     sliceBytes,
     settings: { balance, sliceBytes: labelledSliceBytes, noAutoSync, noFailSync },
   });
-}
-
-/** A label has no number for prefer-local, which is stored as prefer. */
-function balanceOf(stored: number, identities: readonly ComponentIdentity[]): BalanceAlgorithm {
-  const balance = balanceOfLabel(stored);
-  return balance === 'prefer' && defaultBalance(identities) === 'prefer-local' ? 'prefer-local' : balance;
 }
 
 function journalOf(
