@@ -10,26 +10,45 @@ interface Account {
   flushedAt: number;
   /** The same when it fell behind; null while it is in step. */
   behindSince: number | null;
-  /** The mirror has crashed since. */
-  isCrashed: boolean;
+  /** Those that a log may have had when the mirror crashed, since it fell behind. */
+  readonly extents: Set<number>;
   /** Somebody asked for a copy of everything. */
   isAllWanted: boolean;
+  /** Its resync, from its beginning on; null without any. */
+  copying: Copying | null;
 }
 
-/** Bounds what a resync may copy: never more than was written and not flushed, and after a crash the extents of that. */
+interface Copying {
+  /** When it began, in the order of the world, and how much had been written to its disk then. */
+  readonly beganAt: number;
+  readonly writtenBytes: number;
+  readonly markedBytes: number;
+}
+
+const EXTENT_REGIONS = EXTENT_SIZE_BYTES / REGION_SIZE_BYTES;
+
+/**
+ * Bounds what a resync may copy. Marked may be what was written and not flushed when its component was lost, what was
+ * written since, and what was not flushed when a flush failed; after a crash also what the log said then. And no more is
+ * written to a disk than what was marked and what the client writes meanwhile.
+ */
 export class Budget {
   readonly #writes: WriteRecord[] = [];
-  /** Of those: a flush has failed since they were answered and before one succeeded. */
+  /** Of those: a flush has failed since they were answered, and no good one has found all in step since. */
   readonly #unsure = new Set<WriteRecord>();
   readonly #accounts: readonly Account[];
 
-  /** Components are given by the index of their host. */
-  constructor(hostCount: number) {
+  /** Components are given by the index of their host. `isWhole`: all are in step, and none of them is in doubt. */
+  constructor(
+    hostCount: number,
+    private readonly isWhole: () => boolean = () => false,
+  ) {
     this.#accounts = Array.from({ length: hostCount }, () => ({
       flushedAt: 0,
       behindSince: null,
-      isCrashed: false,
+      extents: new Set<number>(),
       isAllWanted: false,
+      copying: null,
     }));
   }
 
@@ -40,6 +59,8 @@ export class Budget {
   /** The client's flush, which began then, has succeeded. */
   flushed(startedAt: number): void {
     for (const account of this.#accounts) account.flushedAt = Math.max(account.flushedAt, startedAt);
+    if (!this.isWhole()) return;
+    for (const write of this.#unsure) if (write.endedAt < startedAt) this.#unsure.delete(write);
   }
 
   /** What was not flushed may be in a cache only, for good. At a crash a flush may have failed that nobody was told of. */
@@ -58,24 +79,36 @@ export class Budget {
     if (account !== undefined) account.behindSince ??= account.flushedAt;
   }
 
-  crashed(): void {
+  /** The log on the disks may have these extents, or those of writes that are under way. */
+  crashed(extents: Iterable<number>): void {
     this.flushFailed();
+    const hot = new Set(extents);
+    for (const write of this.#writes)
+      if (write.endedAt === Infinity)
+        for (const region of regionsOf(write)) hot.add(Math.floor(region / EXTENT_REGIONS));
     for (const [index, account] of this.#accounts.entries()) {
       this.lost(index);
-      account.isCrashed = true;
+      account.copying = null;
+      for (const extent of hot) account.extents.add(extent);
     }
   }
 
   inStep(index: number): void {
     const account = this.#accounts[index];
-    if (account !== undefined)
-      Object.assign(account, { behindSince: null, isCrashed: false, isAllWanted: false });
+    if (account === undefined) return;
+    account.extents.clear();
+    Object.assign(account, { behindSince: null, isAllWanted: false, copying: null });
   }
 
-  /** What a resync that begins now would copy without need; null if nothing. */
-  excess(index: number, { name, missing }: Component): string | null {
+  /**
+   * A resync begins; what it would copy without need, null if nothing. `now` is in the order of the world, `writtenBytes`
+   * how much has been written to the component's disk so far.
+   */
+  begins(index: number, { name, missing }: Component, now: number, writtenBytes: number): string | null {
     const account = this.#accounts[index];
-    if (account === undefined || account.isAllWanted) return null;
+    if (account === undefined) return null;
+    account.copying = { beganAt: now, writtenBytes, markedBytes: missing.countMarked * REGION_SIZE_BYTES };
+    if (account.isAllWanted) return null;
     const allowed = this.#allowed(account);
     const tooMuch: number[] = [];
     for (let region = 0; region < missing.regionCount; region++)
@@ -84,17 +117,38 @@ export class Budget {
     return `the resync of ${name} copies ${tooMuch.length} regions in which nothing was written, as region ${tooMuch[0] ?? 0}`;
   }
 
-  #allowed({ flushedAt, behindSince, isCrashed }: Account): ReadonlySet<number> {
-    const unitBytes = isCrashed ? EXTENT_SIZE_BYTES : REGION_SIZE_BYTES;
-    const unitRegions = unitBytes / REGION_SIZE_BYTES;
+  /** The resync has ended, one way or the other: what is wrong with how much it wrote, null if nothing is. */
+  ends(index: number, writtenBytes: number): string | null {
+    const account = this.#accounts[index];
+    const copying = account?.copying ?? null;
+    if (account === undefined || copying === null) return null;
+    account.copying = null;
+    let allowedBytes = copying.markedBytes;
+    for (const write of this.#writes) {
+      const isBeside = write.endedAt >= copying.beganAt;
+      if (isBeside) allowedBytes += write.sectorCount * SECTOR_BYTES;
+      // Of one that nobody took, or that its only taker could not flush, the resync copies the regions once more.
+      if (isBeside || this.#unsure.has(write)) allowedBytes += regionsOf(write).length * REGION_SIZE_BYTES;
+    }
+    const copiedBytes = writtenBytes - copying.writtenBytes;
+    if (copiedBytes <= allowedBytes) return null;
+    return `a resync wrote ${copiedBytes} bytes, and no more than ${allowedBytes} were marked or written by the client`;
+  }
+
+  #allowed({ flushedAt, behindSince, extents }: Account): ReadonlySet<number> {
     const allowed = new Set<number>();
     for (const write of this.#writes) {
-      const { firstSector, sectorCount, endedAt } = write;
-      if (!isCrashed && endedAt < (behindSince ?? flushedAt) && !this.#unsure.has(write)) continue;
-      const first = Math.floor((firstSector * SECTOR_BYTES) / unitBytes);
-      const last = Math.floor(((firstSector + sectorCount) * SECTOR_BYTES - 1) / unitBytes);
-      for (let region = first * unitRegions; region < (last + 1) * unitRegions; region++) allowed.add(region);
+      if (write.endedAt < (behindSince ?? flushedAt) && !this.#unsure.has(write)) continue;
+      for (const region of regionsOf(write)) allowed.add(region);
     }
+    for (const extent of extents)
+      for (let at = 0; at < EXTENT_REGIONS; at++) allowed.add(extent * EXTENT_REGIONS + at);
     return allowed;
   }
+}
+
+function regionsOf({ firstSector, sectorCount }: WriteRecord): number[] {
+  const first = Math.floor((firstSector * SECTOR_BYTES) / REGION_SIZE_BYTES);
+  const last = Math.floor(((firstSector + sectorCount) * SECTOR_BYTES - 1) / REGION_SIZE_BYTES);
+  return Array.from({ length: last - first + 1 }, (_, at) => first + at);
 }

@@ -16,7 +16,7 @@ import { Resync, type ResyncOptions } from '../src/mirror/sweep/resync.js';
 import { ResyncPiece } from '../src/mirror/sweep/resync-piece.js';
 import { RegionWrite } from '../src/mirror/sweep/region-write.js';
 import { Share } from '../src/mirror/sweep/share.js';
-import type { ByteRange } from '../src/protocol/geometry.js';
+import { type ByteRange, regionCount } from '../src/protocol/geometry.js';
 
 /** Mistakes that a mirror could have. While one is planted, product code is patched; the product has no switches. */
 export interface Bug {
@@ -281,6 +281,37 @@ export const BUGS: readonly Bug[] = [
       return patch(Mirror.prototype, {
         drop(this: Mirror, component: Component, error: DeviceError) {
           return / flush: DEVICE_IO/.test(error.message) || drop.call(this, component, error);
+        },
+      });
+    },
+  },
+  {
+    name: 'a component that is lost is copied to as a whole',
+    saying: /in which nothing was written/,
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the component as this
+      const { lose } = Component.prototype;
+      return patch(Component.prototype, {
+        lose(this: Component, ...args: Parameters<typeof lose>) {
+          this.missing.markAll();
+          return lose.apply(this, args);
+        },
+      });
+    },
+  },
+  {
+    name: 'a resync copies a region more than is marked',
+    seeds: [16],
+    saying: /no more than/,
+    plant: () => {
+      // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the resync as this
+      const { next } = Resync.prototype;
+      return patch(Resync.prototype, {
+        next(this: Resync, regionsMax: number) {
+          const run = next.call(this, regionsMax - 1);
+          const { mediaSizeBytes } = (this as unknown as { options: ResyncOptions }).options;
+          const isLast = run === null || run.firstRegion + run.regionCount >= regionCount(mediaSizeBytes);
+          return isLast ? run : { ...run, regionCount: run.regionCount + 1 };
         },
       });
     },

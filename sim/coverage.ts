@@ -46,8 +46,10 @@ export interface Standing {
   readonly members: readonly number[];
   /** Those of them that have everything. */
   readonly inStep: readonly number[];
-  /** Those of them whose data is a mixture of old and new. */
+  /** Those of them that are copied to, as they say themselves. */
   readonly mixed: readonly number[];
+  /** Those of them whose resync is about to end: they may say already that they are in step, or not yet. */
+  readonly ending: readonly number[];
   /** Every loss so far is on stable storage. */
   readonly isSettled: boolean;
 }
@@ -81,6 +83,8 @@ export async function coverageProblem(
     if (image === undefined) continue;
     const memory = await memoryOf(image, mediaSizeBytes);
     if (typeof memory === 'string') return `${image.name}: ${memory}`;
+    if (standing.mixed.includes(index) && !memory.superblock.isInconsistent)
+      return `${image.name} is copied to, and does not say so`;
     members.push({ ...image, index, memory });
   }
   for (const one of members) {
@@ -98,7 +102,7 @@ export async function coverageProblem(
 function problemBetween(
   one: Member,
   other: Member,
-  { inStep, mixed, isSettled }: Standing,
+  { inStep, ending, isSettled }: Standing,
   mediaSizeBytes: number,
 ): string | null {
   const slot = one.memory.superblock.slots.findIndex(
@@ -112,11 +116,7 @@ function problemBetween(
   );
   if (forgotten !== undefined)
     return `${one.name} does not remember that ${other.name} differs in region ${forgotten}${detail(one, other, forgotten)}`;
-  // At the end of its resync one may say that it is in step, shortly before the others say so.
-  const cold = differing.find((region) => !isHot(one.memory, region) && !isDoubtful(one.memory, region));
-  if (cold === undefined || inStep.includes(other.index)) return null;
-  if (mixed.includes(other.index) && !other.memory.superblock.isInconsistent)
-    return `${other.name} does not say that it is a mixture: it differs from ${one.name} in region ${cold}`;
+  if (differing.length === 0 || inStep.includes(other.index) || ending.includes(other.index)) return null;
   return isSettled ? labelProblem(one, other) : null;
 }
 

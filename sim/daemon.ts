@@ -42,6 +42,7 @@ export class Daemon {
   #assembled: AssembledMirror | null = null;
   #reconnect: Reconnect | null = null;
   #hadLocal = false;
+  #hotExtents: readonly number[] = [];
   isStopping = false;
 
   constructor(private readonly options: DaemonOptions) {
@@ -64,6 +65,20 @@ export class Daemon {
       .map((component) => this.hostOf(component))
       .filter((index) => index >= 0)
       .sort((one, other) => one - other);
+  }
+
+  /** What the log may say on disks: as it was put there last, and as it was to be. */
+  get hotExtents(): readonly number[] {
+    return this.#hotExtents;
+  }
+
+  /** The hosts of components to which everything is copied, and that are not said to be in step yet. */
+  get ending(): number[] {
+    const { mirror } = this;
+    return this.hostsIn('SYNCHRONIZING').filter((index) => {
+      const component = this.#componentOf(index);
+      return component !== null && mirror?.resyncOf(component) === null;
+    });
   }
 
   /** Index of the host whose disk a component is; -1 if it was not named. */
@@ -99,8 +114,22 @@ export class Daemon {
     const silent = () => undefined;
     const log = { debug: silent, info: silent, warn: silent, error: silent };
     this.#assembled = assembled;
+    this.#listenTo(mirror);
     this.#reconnect = new Reconnect({ mirror, reopen, clock: process, log });
     this.#reconnect.start();
+  }
+
+  #listenTo({ journal }: Mirror): void {
+    const commit = journal.commitLog.bind(journal);
+    journal.commitLog = async (extents) => {
+      const { world } = this.options.cluster;
+      if (extents.length > this.options.settings.extentsMax)
+        world.fail(`there are ${extents.length} extents in the log`);
+      const before = this.#hotExtents;
+      this.#hotExtents = [...before, ...extents];
+      await commit(extents);
+      this.#hotExtents = extents;
+    };
   }
 
   /** As the control command does it; false where that refuses. */

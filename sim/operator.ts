@@ -8,6 +8,7 @@ import type { Standing } from './coverage.js';
 import { Daemon } from './daemon.js';
 import type { Host } from './host.js';
 import type { MirrorSettings } from './plan.js';
+import type { Overwrites } from './overwrites.js';
 import type { Registers } from './registers.js';
 import { Roster } from './roster.js';
 import type { MemberCommand, Restart } from './steps.js';
@@ -19,8 +20,7 @@ export interface OperatorOptions {
   readonly client: Client;
   readonly registers: Registers;
   readonly budget: Budget;
-  /** What the crash before has taken is known. */
-  readonly settled: () => void;
+  readonly overwrites: Overwrites;
 }
 
 const RETRY_MS = 1000;
@@ -36,8 +36,9 @@ export class Operator {
   // Components are given by the index of their host.
   /** Those that are in step, or were when the mirror ended. */
   readonly #inStep = new Set<number>();
-  /** Those that are copied to, or were when the mirror ended. */
+  /** Those that are copied to, or were when the mirror ended; and of them those whose resync was about to end then. */
   readonly #mixed = new Set<number>();
+  #ending: readonly number[] = [];
   /** Since when they are attached, in the order of the world. */
   readonly #attachedAt = new Map<number, number>();
   /** Commands about them are under way. */
@@ -65,15 +66,28 @@ export class Operator {
     return [...this.#inStep].sort((one, other) => one - other);
   }
 
-  /** What is to be found on the disks. */
-  get standing(): Standing {
+  /** What is to be found on the disks. In the middle of a start nobody knows who has what, but labels can be read. */
+  standing(isStarting: boolean): Standing {
+    if (isStarting)
+      return { members: this.roster.certain, inStep: [], mixed: [], ending: [], isSettled: false };
     const isSettled = this.#daemon === null ? this.#wasSettled : this.#daemon.mirror?.mustWait === false;
-    return { members: this.roster.certain, inStep: this.inStep, mixed: [...this.#mixed], isSettled };
+    const ending = this.#daemon === null ? this.#ending : this.#daemon.ending;
+    const mixed = [...this.#mixed].filter((index) => !ending.includes(index));
+    return { members: this.roster.certain, inStep: this.inStep, mixed, ending, isSettled };
   }
 
   /** Whether the mirror's end now would be one in the middle of a start. */
   get isStarting(): boolean {
     return this.#daemon !== null && !this.#isUp;
+  }
+
+  /** Every disk is a component in step, and what it has not flushed will reach it. */
+  get isWhole(): boolean {
+    const active = this.daemon?.mirror?.active ?? [];
+    return (
+      active.length === this.options.cluster.hosts.length &&
+      !active.some(({ isCacheDoubtful }) => isCacheDoubtful)
+    );
   }
 
   runsOn(host: Host): boolean {
@@ -95,7 +109,7 @@ export class Operator {
     const daemon = this.#daemon;
     if (daemon === null) return;
     daemon.process.kill();
-    this.options.budget.crashed();
+    this.options.budget.crashed(daemon.hotExtents);
     this.#ended(restart);
   }
 
@@ -121,7 +135,7 @@ export class Operator {
         world.say(() => `operator: the stop failed: ${(error as Error).message}`);
         registers.flushFailed(world.nextOrder());
         daemon.process.kill();
-        this.options.budget.crashed();
+        this.options.budget.crashed(daemon.hotExtents);
       }
       this.#ended(restart);
     };
@@ -161,6 +175,8 @@ export class Operator {
       world.say(() => `operator: ${what} ${index}: ${outcome}`);
       const components = daemon.hostsIn();
       for (const one of touched) if (components.includes(one)) roster.joined(one);
+      // Whoever is in step all the same misses nothing.
+      for (const one of daemon.hostsIn('ACTIVE')) this.options.budget.inStep(one);
     };
     daemon.command(what, index).then(
       () => settle('done'),
@@ -183,6 +199,7 @@ export class Operator {
     const { cluster, client } = this.options;
     if (!this.#isUp) this.#needsAll = true;
     this.#wasSettled = this.#isUp && this.#daemon?.mirror?.mustWait === false;
+    this.#ending = this.#daemon?.ending ?? [];
     cluster.world.say(() => `operator: the mirror has ended, in step: ${this.inStep.join(', ')}`);
     this.#daemon = null;
     this.#isUp = false;
@@ -243,7 +260,7 @@ export class Operator {
     );
     // Whoever of them is the source now, it may have lost what was not flushed.
     if (isLossy) registers.powerLost(world.nextOrder());
-    this.options.settled();
+    this.options.overwrites.settle();
     this.#isUp = true;
     this.#needsAll = false;
     this.#inStep.clear();
@@ -264,7 +281,7 @@ export class Operator {
     const { world } = this.options.cluster;
     world.say(() => `operator: it does not start: ${error.message}`);
     daemon.process.kill();
-    this.options.budget.crashed();
+    this.options.budget.crashed(daemon.hotExtents);
     this.#daemon = null;
     if (!(error instanceof AssembleError)) {
       this.#needsAll = true;
@@ -292,15 +309,20 @@ export class Operator {
   }
 
   #changed(what: string, component: Component, why: string | null): void {
-    const { cluster, budget } = this.options;
+    const { cluster, budget, overwrites } = this.options;
     const { world, hosts } = cluster;
     const index = hosts.findIndex(({ name }) => name === component.name);
+    const writtenBytes = (): number => overwrites.bytesTo(cluster.host(index).drive.disk);
     world.say(() => `mirror: ${component.name} ${what}${why === null ? '' : `: ${why}`}`);
     if (what === 'stale' && this.#isUp) this.#attachedAt.set(index, world.nextOrder());
     if (what === 'rebuilding') {
       this.#mixed.add(index);
-      const excess = budget.excess(index, component);
+      const excess = budget.begins(index, component, world.nextOrder(), writtenBytes());
       if (excess !== null) world.fail(excess);
+    }
+    if (what === 'disconnected' || what === 'rebuilt') {
+      const excess = budget.ends(index, writtenBytes());
+      if (excess !== null) world.fail(`${component.name}: ${excess}`);
     }
     if (what === 'disconnected') {
       budget.lost(index);

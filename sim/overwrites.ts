@@ -26,12 +26,18 @@ interface Change {
  * it does not belong.
  */
 export class Overwrites {
-  #waiting: Change[] = [];
+  readonly #waiting: Change[] = [];
+  readonly #bytesTo = new Map<SimDisk, number>();
 
   constructor(private readonly options: OverwritesOptions) {}
 
   watch({ disk, conduct }: Drive): void {
     conduct.beforeWrite = (range, bytes) => this.#look(disk, range, bytes);
+  }
+
+  /** How much was written to it so far, without what is the mirror's own. */
+  bytesTo(disk: SimDisk): number {
+    return this.#bytesTo.get(disk) ?? 0;
   }
 
   /** To be called when it is known what the last crash has taken. */
@@ -43,6 +49,7 @@ export class Overwrites {
     const { mediaSizeBytes, broken } = this.options;
     const end = Math.min(lengthBytes, mediaSizeBytes - offsetBytes);
     if (end <= 0) return;
+    this.#bytesTo.set(disk, this.bytesTo(disk) + end);
     const old = Buffer.alloc(end);
     disk.read(offsetBytes, old);
     for (let at = 0; at < end; at += SECTOR_BYTES) {

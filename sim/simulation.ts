@@ -72,17 +72,17 @@ class Simulation {
   ) {
     this.#chance = chance.fork('looks');
     const registers = this.#registers;
-    const budget = (this.#budget = new Budget(cluster.hosts.length));
+    const budget = (this.#budget = new Budget(cluster.hosts.length, () => this.#operator.isWhole));
     this.#client = new Client({ world, registers, budget, hangMs: () => 120_000 });
-    this.#operator = new Operator({
-      ...{ cluster, registers, budget, settings: plan.settings, client: this.#client },
-      chance: chance.fork('operator'),
-      settled: () => overwrites.settle(),
-    });
     const overwrites = new Overwrites({
       ...{ registers, mediaSizeBytes: cluster.mediaSizeBytes },
       broken: (what) => world.fail(what),
       mustWait: () => this.#operator.daemon === null,
+    });
+    this.#operator = new Operator({
+      ...{ cluster, registers, budget, settings: plan.settings, client: this.#client },
+      chance: chance.fork('operator'),
+      overwrites,
     });
     for (const { drive } of cluster.hosts) overwrites.watch(drive);
   }
@@ -167,9 +167,9 @@ class Simulation {
 
   #kill(restart: Restart): void {
     this.#counts.kills += 1;
-    const isStarting = this.#operator.isStarting;
+    const { isStarting } = this.#operator;
     this.#operator.kill(restart);
-    if (!isStarting) this.#look();
+    this.#look(isStarting);
   }
 
   #losePower(index: number, offMs: number, restart: Restart): void {
@@ -180,10 +180,10 @@ class Simulation {
     const { isStarting } = this.#operator;
     if (this.#operator.runsOn(host)) this.#operator.kill(restart);
     host.powerOff();
-    this.#budget.wantsAll(index % cluster.hosts.length);
+    this.#budget.lost(index % cluster.hosts.length);
     this.#operator.powerLost();
     world.after(offMs, () => host.powerOn());
-    if (!isStarting) this.#look();
+    this.#look(isStarting);
   }
 
   #rebuild(index: number): void {
@@ -215,9 +215,8 @@ class Simulation {
   }
 
   /** What would be found after a loss of power everywhere, and what is there if only some were lost. */
-  #look(): void {
+  #look(isStarting = this.#operator.isStarting): void {
     const { cluster, world } = this;
-    if (this.#operator.isStarting) return;
     this.#counts.looks += 1;
     const image = (chunks: (index: number) => Image['chunks']): Image[] =>
       cluster.hosts.map(({ name, drive: { disk } }, index) => ({
@@ -225,7 +224,7 @@ class Simulation {
         chunks: chunks(index),
         sizeBytes: disk.sizeBytes,
       }));
-    const { standing } = this.#operator;
+    const standing = this.#operator.standing(isStarting);
     const now = image((index) => cluster.host(index).drive.disk.chunks);
     const crashed = image((index) => cluster.host(index).drive.disk.crashImage(this.#chance));
     const check = async (): Promise<void> => {
