@@ -178,7 +178,7 @@ export class Alone {
   /** That a flush failed and no client was told goes with the server; nobody can know of it (docs/simulator.md). */
   #killServer(): void {
     this.#to.restartServer();
-    if (this.#to.drive.disk.hasForgotten) this.#registers.flushFailed(this.world.nextOrder());
+    if (this.#to.drive.disk.hasForgotten) this.#registers.flushForgotten(this.world.nextOrder());
   }
 
   #losePower(hosts: readonly Host[], { offMs, restart }: { offMs: number; restart: Restart }): void {

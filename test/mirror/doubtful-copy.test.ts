@@ -85,6 +85,18 @@ describe('the only good copy, when it has failed a flush', () => {
     await expectSafe(world, await world.start('ab'));
   });
 
+  test('is known to need that also when it could not flush the note of it before the mirror ended', async () => {
+    const world = await new MemberWorld('ab').create('ab');
+    world.gone.add('b');
+    const running = await world.start('ab', { degraded: true });
+    await write(running, 3, 1);
+    world.device('a').failing = ({ op }) => op === 'flush';
+    await expect(running.close()).rejects.toThrow('flush');
+    world.device('a').failing = () => false;
+    world.gone.clear();
+    await expectSafe(world, await world.start('ab'));
+  });
+
   test('has nothing marked any more when that is done', async () => {
     const { world, running } = await makeAlone();
     await untilWhole(running);

@@ -50,3 +50,22 @@ export async function tellBitmaps(
     if (pages.length > 0) await store.writeBitmap(slot, bitmap, pages);
   }
 }
+
+/** Those that doubt themselves: see Component.doubt(). */
+export const doubtfulOf = (active: readonly Component[]): readonly Component[] =>
+  active.filter(({ isCacheDoubtful }) => isCacheDoubtful);
+
+/**
+ * What those that doubt themselves may not have, to their own stores. Not flushed: after a failure the mirror may end
+ * before a flush succeeds, and whoever starts it next reads this from the same cache as the data.
+ */
+export async function noteDoubts(
+  active: readonly Component[],
+  mediaSizeBytes: number,
+  writeIdentity: (component: Component) => Promise<void>,
+): Promise<void> {
+  for (const component of doubtfulOf(active)) {
+    await tellBitmaps(component.store, [component], mediaSizeBytes);
+    await writeIdentity(component);
+  }
+}

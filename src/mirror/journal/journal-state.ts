@@ -1,7 +1,7 @@
 import { FREE_SLOT, NO_UUID, SLOT_COUNT, type SlotRecord, type Uuid } from '../../protocol/superblock.js';
 import type { Component } from '../component.js';
 import type { Side } from '../decide/pair-facts.js';
-import type { LabelState, MirrorSettings } from '../area/meta-store.js';
+import type { LabelState, MirrorSettings, SuperblockChange } from '../area/meta-store.js';
 
 /** What the mirror remembers across crashes, besides log and bitmaps. */
 export interface JournalState {
@@ -13,6 +13,17 @@ export interface JournalState {
   readonly unheard: readonly number[];
   readonly genid: number;
   readonly syncid: number;
+}
+
+/** What a superblock says of the mirror and its components. */
+export type IdentityChange = Required<
+  Pick<SuperblockChange, 'current' | 'history' | 'isRunning' | 'slots' | 'genid' | 'syncid'>
+>;
+
+/** One that has failed is known by its genid until all has been copied to it: see Component.isCacheDoubtful. */
+export function stateFor({ isCacheDoubtful, state, store }: Component, ofMirror: JournalState): JournalState {
+  if (state === 'ACTIVE' || !isCacheDoubtful) return ofMirror;
+  return { ...ofMirror, genid: store.superblock.genid };
 }
 
 export interface TableFacts {

@@ -3,17 +3,20 @@ import type { Component } from '../component.js';
 import type { Side } from '../decide/pair-facts.js';
 import { everywhere, type StoreStep } from './everywhere.js';
 import { Generations } from './generations.js';
-import { putBitmaps, tellBitmaps } from './journal-bitmaps.js';
+import { doubtfulOf, noteDoubts, putBitmaps, tellBitmaps } from './journal-bitmaps.js';
 import type { JournalOptions, MemberChange } from './journal-options.js';
-import { labelStateOf, sideOf, slotTable, type JournalState } from './journal-state.js';
+import {
+  labelStateOf,
+  sideOf,
+  slotTable,
+  stateFor,
+  type IdentityChange,
+  type JournalState,
+} from './journal-state.js';
 import type { LabelState, MetaStore, SuperblockChange } from '../area/meta-store.js';
 import { Turns } from '../turns.js';
 
 export type { JournalState } from './journal-state.js';
-
-type IdentityChange = Required<
-  Pick<SuperblockChange, 'current' | 'history' | 'isRunning' | 'slots' | 'genid' | 'syncid'>
->;
 
 /**
  * Puts on stable storage what must be there before something else happens: on every component that takes writes, one
@@ -30,7 +33,11 @@ export class Journal {
   #recordedLosses = 0;
   /** Components still, but not any more in what is written. */
   #leaving: readonly Component[] = [];
-  readonly #turns = new Turns();
+  readonly #turns = new Turns(() =>
+    noteDoubts(this.options.components.active, this.options.mediaSizeBytes, (component) =>
+      this.#writeIdentity(component.store, component),
+    ),
+  );
 
   constructor(
     private readonly options: JournalOptions,
@@ -112,8 +119,7 @@ export class Journal {
     const losses = this.#losses;
     if (losses === this.#recordedLosses) return;
     // Of one that doubts itself no log tells what it may not have.
-    if (this.options.components.active.some(({ isCacheDoubtful }) => isCacheDoubtful))
-      await this.#writeBitmaps();
+    if (doubtfulOf(this.options.components.active).length > 0) await this.#writeBitmaps();
     if (this.#generations.noteLosses(this.options.components.all)) await this.#startGeneration();
     else await this.#publish();
     this.#recordedLosses = losses;
@@ -281,7 +287,7 @@ export class Journal {
   #writeIdentity(store: MetaStore, component: Component): Promise<void> {
     const isResyncing = component.state !== 'ACTIVE';
     // The target of a resync keeps the generation of its data until it has all of the new one.
-    const { current, history, ...rest } = this.#change(this.#stateFor(component), component);
+    const { current, history, ...rest } = this.#change(stateFor(component, this.state), component);
     const change: SuperblockChange = isResyncing
       ? { ...rest, isInconsistent: true }
       : { ...rest, current, history, isInconsistent: false };
@@ -304,15 +310,9 @@ export class Journal {
     return slotTable(this.#members, { state, writer, confirmed });
   }
 
-  /** One that has failed is known by its genid until all has been copied to it: see Component.isCacheDoubtful. */
-  #stateFor({ isCacheDoubtful, state, store }: Component): JournalState {
-    if (state === 'ACTIVE' || !isCacheDoubtful) return this.state;
-    return { ...this.state, genid: store.superblock.genid };
-  }
-
   #label(component: Component, isSynchronizing: boolean): LabelState {
     return labelStateOf(component, {
-      state: isSynchronizing ? this.#stateFor(component) : this.state,
+      state: isSynchronizing ? stateFor(component, this.state) : this.state,
       isRunning: this.#isRunning,
       isSynchronizing,
       all: this.#members.length,
