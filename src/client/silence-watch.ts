@@ -1,6 +1,9 @@
 import { DeviceError } from '../device/block-device.js';
 import type { Clock, Timer } from '../device/clock.js';
 
+/** A timer that rings later than that has been held up; what is less is a busy program. */
+const LATE_MS = 500;
+
 export interface SilenceSettings {
   readonly name: string;
   readonly requestTimeoutMs: number;
@@ -14,6 +17,8 @@ export interface SilenceSettings {
  */
 export class SilenceWatch {
   #sinceMs = 0;
+  /** The oldest request has got its time once more. */
+  #isProlonged = false;
   #timer: Timer | null = null;
 
   /** `isWaiting` says whether anything is unanswered; `expired` is called with DEVICE_TIMEOUT. */
@@ -25,6 +30,7 @@ export class SilenceWatch {
 
   /** The oldest request is another one from now on. */
   restart(): void {
+    this.#isProlonged = false;
     this.#sinceMs = this.settings.clock.nowMs();
   }
 
@@ -39,9 +45,15 @@ export class SilenceWatch {
 
   #wait(delayMs: number): void {
     const { name, clock, requestTimeoutMs } = this.settings;
+    const dueMs = clock.nowMs() + delayMs;
     this.#timer = clock.after(delayMs, () => {
       this.#timer = null;
       if (!this.isWaiting()) return;
+      // This program stood still, stopped or suspended with its machine: the answer may be there, not yet read.
+      if (clock.nowMs() - dueMs > LATE_MS && !this.#isProlonged) {
+        this.#isProlonged = true;
+        this.#sinceMs = clock.nowMs();
+      }
       const leftMs = this.#sinceMs + requestTimeoutMs - clock.nowMs();
       if (leftMs > 0) {
         this.#wait(leftMs);

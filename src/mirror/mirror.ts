@@ -1,5 +1,4 @@
 import { type BlockDevice, type BlockIo, type Capabilities, DeviceError } from '../device/block-device.js';
-import type { Timer } from '../device/clock.js';
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { assert } from '../protocol/errors.js';
 import { isAligned, isInside } from '../protocol/geometry.js';
@@ -16,6 +15,7 @@ import { RangeLocks } from './range-locks.js';
 import type { MirrorSettings } from './area/meta-store.js';
 import type { Arrival, Conduct, MirrorOptions } from './mirror-options.js';
 import type { ResyncProgress } from './sweep/resync.js';
+import { Heartbeat } from './heartbeat.js';
 import { dropSilent } from './members/silence.js';
 import { Pace } from './sweep/pace.js';
 import { type ArrivalOutcome, Returns } from './members/returns.js';
@@ -41,7 +41,7 @@ export class Mirror implements BlockDevice {
   readonly returns: Returns;
   #writes = 0;
   #lastWriteMs = 0;
-  #tick: Timer | null = null;
+  readonly #heartbeat: Heartbeat;
   #isClosed = false;
   #verify: Verify | null = null;
   #settings: MirrorSettings | null;
@@ -55,6 +55,10 @@ export class Mirror implements BlockDevice {
     this.sectorSizeBytes = options.sectorSizeBytes;
     this.#settings = options.settings ?? null;
     this.#conduct = firstConduct(options);
+    this.#heartbeat = new Heartbeat(clock, () => {
+      dropSilent(this);
+      this.#settleDown();
+    });
     this.#set = new ComponentSet(
       options.components.map((identity) => this.newComponent(identity)),
       () => this.#membersChanged(),
@@ -89,7 +93,6 @@ export class Mirror implements BlockDevice {
       drop: (component, error) => void this.drop(component, error),
       repaired: (component, what) => options.events.changed('repaired', component, what),
     });
-    this.#arm();
   }
 
   get can(): Capabilities {
@@ -248,8 +251,8 @@ export class Mirror implements BlockDevice {
   // What a change of the mirror's members or settings needs. See Membership.
 
   newComponent(identity: ComponentIdentity): Component {
-    const { mediaSizeBytes, clock } = this.options;
-    return new Component(identity, mediaSizeBytes, clock, (one, error) => this.drop(one, error));
+    const { mediaSizeBytes } = this.options;
+    return new Component(identity, mediaSizeBytes, this.#heartbeat, (one, error) => this.drop(one, error));
   }
 
   /** In memory; the journal's writeAll() makes it last. */
@@ -299,7 +302,7 @@ export class Mirror implements BlockDevice {
     this.#isClosed = true;
     const ending = new DeviceError('DEVICE_CLOSED', 'ENXIO', `${this.name} is stopped`);
     await Promise.all([this.returns.finishAll(ending), this.#verify?.stop()]);
-    this.#tick?.cancel();
+    this.#heartbeat.stop();
     // One that was under way already has left what was written meanwhile.
     if (!(await this.log.empty())) await this.log.empty();
     await this.journal.writeAll();
@@ -309,14 +312,6 @@ export class Mirror implements BlockDevice {
         .filter((component) => component.isConnected)
         .map((component) => component.lose(ending).close()),
     );
-  }
-
-  #arm(): void {
-    this.#tick = this.options.clock.after(500, () => {
-      this.#arm();
-      dropSilent(this);
-      this.#settleDown();
-    });
   }
 
   /** After a while without writes everything is flushed, and a crash costs nothing. */

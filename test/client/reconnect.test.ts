@@ -282,6 +282,21 @@ describe('a server that is silent', () => {
     expect(log).toEqual(['connected', 'lost DEVICE_TIMEOUT', 'connected']);
   });
 
+  test('has its time once more when our own program stood still', async () => {
+    const clock = new FakeClock();
+    const server = await world.server({ answers: false });
+    const device = await world.open(server, { clock, requestTimeoutMs: 3000, onConnectionLost: 'fail' });
+    const outcomes = writes(device, 1);
+    await received(server, 0, 1);
+    for (const isLost of [false, true]) {
+      clock.advance(1000);
+      clock.standStill(60_000);
+      clock.advance(0);
+      expect(device.isConnected).toBe(!isLost);
+    }
+    await Promise.all(outcomes);
+  });
+
   test('is reset, so that nothing from the old connection can reach the disk after the new one', async () => {
     const clock = new FakeClock();
     const server = await world.server({ answers: false });

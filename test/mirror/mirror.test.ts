@@ -133,6 +133,29 @@ describe('a mirror', () => {
     expect(disk(rig, 1).isAbandoned).toBe(true);
   });
 
+  test('drops nobody for what the program itself stood still for', async () => {
+    const rig = makeRig();
+    let isHeld = true;
+    for (const slot of [0, 1])
+      disk(rig, slot).fault.plan = (io) => (isHeld && io.op === 'write' ? { kind: 'hold' } : null);
+    const answered = start(rig.mirror, 'write', { offsetBytes: 0, lengthBytes: 4096 }, block(1));
+    await rig.settle();
+    rig.clock.advance(3000);
+    rig.clock.standStill(60_000);
+    rig.clock.advance(1000);
+    isHeld = false;
+    for (const slot of [0, 1]) disk(rig, slot).fault.release();
+    expect(await answered).toBeNull();
+    expect([0, 1].map((slot) => rig.component(slot).state)).toEqual(['ACTIVE', 'ACTIVE']);
+    disk(rig, 1).fault.plan = (io) => (io.op === 'write' ? { kind: 'hold' } : null);
+    const second = start(rig.mirror, 'write', { offsetBytes: 0, lengthBytes: 4096 }, block(2));
+    await rig.settle();
+    rig.clock.standStill(60_000);
+    rig.clock.advance(11_000);
+    expect(await second).toBeNull();
+    expect(rig.component(1).trouble).toContain('is silent for 10 s');
+  });
+
   test('drops each component after a time-out of its own', async () => {
     const rig = makeRig({ count: 3, timeoutsMs: { 1: 30_000, 2: 1000 } });
     for (const slot of [1, 2])

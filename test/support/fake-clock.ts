@@ -25,6 +25,11 @@ export class FakeClock implements Clock {
     return this.#pending.size;
   }
 
+  /** The program stands still: time goes by and nothing is run, also not what falls due, before advance(). */
+  standStill(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   /** Runs what falls due, in order of time, also what is started by it. */
   advance(ms: number): void {
     const endMs = this.#nowMs + ms;
