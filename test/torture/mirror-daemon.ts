@@ -47,6 +47,11 @@ export class MirrorDaemon {
     return `${this.options.runDirectory}/${this.options.name}.nbd`;
   }
 
+  /** Where nbdfuse makes a file of it. */
+  get diskPath(): string {
+    return `${this.options.runDirectory}/${this.options.name}.disk`;
+  }
+
   /**
    * Starts it, without those components that are not there if the local one has everything; otherwise only with all, as
    * often as it takes. Rejects if it does not run in a minute.

@@ -6,9 +6,12 @@ import { SeededRandom } from '../support/seeded-random.js';
 import { Backup } from './backup.js';
 import { differences } from './compare.js';
 import { EventLog } from './event-log.js';
+import { canMakeFileSystems, FileSystem } from './file-system.js';
 import { Hosts } from './hosts.js';
+import { inStep } from './in-step.js';
 import { MirrorDaemon } from './mirror-daemon.js';
 import { Operator } from './operator.js';
+import { Primary } from './primary.js';
 import {
   backupVictim,
   cableVictim,
@@ -22,6 +25,8 @@ import { Workload } from './workload.js';
 const MIB = 1_048_576;
 const NAME = 'torture';
 const IMAGE_BYTES = 24 * MIB;
+/** At the start of the mirror; it ends within an extent and at the end of a region. */
+const FILE_SYSTEM_BYTES = 10 * MIB;
 /** Of the file system under an image: in memory, where nothing else on the machine holds it up. */
 const DISK_BYTES = 28 * MIB;
 /** On a busy machine a server may need more than two to start a session. */
@@ -71,6 +76,8 @@ class Torture {
   readonly #hosts: Hosts;
   readonly #backups: readonly Backup[];
   readonly #mirror: MirrorDaemon;
+  readonly #fileSystem: FileSystem | null;
+  readonly #primary: Primary;
   readonly #operator: Operator;
   readonly #mounts: string[] = [];
   readonly #troublemaker: Troublemaker;
@@ -78,6 +85,8 @@ class Torture {
   #workload: Workload | null = null;
   #problem: string | null = null;
   #plagues: Promise<unknown> = Promise.resolve();
+  /** What goes on, also when it has been given up. */
+  #work: Promise<unknown> = Promise.resolve();
   readonly #broken: Promise<never>;
   #reject: (error: Error) => void = () => undefined;
 
@@ -106,6 +115,8 @@ class Torture {
       logPath: join(folder, 'mirror.log'),
       endedByItself,
     });
+    this.#fileSystem = canMakeFileSystems() ? this.#newFileSystem() : null;
+    this.#primary = new Primary(this.#mirror, this.#fileSystem);
     this.#operator = new Operator({
       mirror: this.#mirror,
       local: this.#local,
@@ -115,12 +126,22 @@ class Torture {
     });
   }
 
+  #newFileSystem(): FileSystem {
+    const { seed, folder } = this.options;
+    return new FileSystem({
+      ...{ mirror: this.#mirror, seed, folder, sizeBytes: FILE_SYSTEM_BYTES },
+      broken: (what) => this.broken(what),
+      note: (what) => this.#log.note(what),
+    });
+  }
+
   get result(): TortureResult {
     const { seed } = this.options;
     const { reads = 0, writes = 0, flushes = 0, lost = 0 } = this.#workload?.counts ?? {};
     const summary =
       `seed ${seed}, ${this.#log.seconds} s: ${this.#log.troubleCount} troubles (${this.#log.summary}); ` +
       `${writes} writes, ${reads} reads, ${flushes} flushes, ${lost} requests lost with the daemon; ` +
+      `${this.#fileSystem?.summary ?? 'no file system'}; ` +
       `the slowest answer took ${Math.round(this.#workload?.slowestMs ?? 0)} ms`;
     return { problem: this.#problem, summary, events: this.#log.lines };
   }
@@ -152,9 +173,11 @@ class Torture {
       name: NAME,
       nbdPath: this.#mirror.nbdPath,
       mediaSizeBytes,
+      fromBytes: this.#fileSystem === null ? 0 : FILE_SYSTEM_BYTES,
       broken: (what) => this.broken(what),
       seconds: () => this.#log.seconds,
     });
+    await this.#fileSystem?.make();
   }
 
   #mount(disk: string): void {
@@ -168,17 +191,21 @@ class Torture {
     if (workload === null) throw new Error('not set up');
     const endMs = performance.now() + this.options.seconds * 1000;
     const watch = setInterval(() => {
-      const [first] = workload.overdue(this.#mirror.runningSinceMs, TIMEOUT_SECONDS * 1000 + GRACE_MS);
+      const { runningSinceMs } = this.#mirror;
+      const requests = workload.overdue(runningSinceMs, TIMEOUT_SECONDS * 1000 + GRACE_MS);
+      const [first] = [...requests, ...(this.#fileSystem?.overdue(runningSinceMs) ?? [])];
       if (first !== undefined) this.broken(first);
     }, 250);
-    try {
-      await this.#orBroken(this.#makeTrouble(workload, endMs));
-      await this.#orBroken(workload.stop());
-      await this.#orBroken(workload.readAll());
-      await this.#orBroken(this.#compare());
-    } finally {
-      clearInterval(watch);
-    }
+    this.#work = this.#live(workload, endMs).finally(() => clearInterval(watch));
+    await this.#orBroken(this.#work);
+  }
+
+  async #live(workload: Workload, endMs: number): Promise<void> {
+    await this.#makeTrouble(workload, endMs);
+    await this.#crash(workload);
+    await this.#unlessBroken(workload.stop());
+    await this.#unlessBroken(workload.readAll());
+    await this.#compare();
   }
 
   /** Noise and calm by turns; the mirror becomes whole in each calm. */
@@ -189,7 +216,7 @@ class Torture {
         cableVictim(backup),
         diskVictim(backup),
       ]),
-      mirrorVictim(this.#mirror),
+      mirrorVictim(this.#primary),
     ];
     workload.start();
     const seed = this.#random.below(1_000_000);
@@ -205,24 +232,51 @@ class Torture {
       await this.#orBroken(delay(Math.min(noiseMs, Math.max(0, endMs - performance.now()))));
       await this.#troublemaker.choose([]);
       this.#log.note('calm');
-      await this.#orBroken(this.#operator.insertSpoiledAnew());
+      await this.#unlessBroken(this.#operator.insertSpoiledAnew());
       await this.#operator.untilComplete();
       this.#log.note('COMPLETE');
-      if (this.#random.chance(0.3)) await this.#orBroken(this.#operator.verify());
-      await this.#orBroken(workload.stop());
+      if (this.#random.chance(0.3)) await this.#unlessBroken(this.#operator.verify());
+      await this.#unlessBroken(this.#quiet(workload));
       // On a busy machine a component may have been silent for too long once more. Now nobody writes.
       const { mediaSizeBytes } = await this.#operator.untilComplete();
       this.#expectSame(mediaSizeBytes);
+      await this.#unlessBroken(this.#fileSystem?.mount('order'));
       workload.start();
     }
   }
 
+  /** Nobody writes any more. */
+  async #quiet(workload: Workload): Promise<void> {
+    await workload.stop();
+    await this.#fileSystem?.unmount();
+  }
+
+  /** The primary dies while files are written; what was synced is in each component that it had not lost before. */
+  async #crash(workload: Workload): Promise<void> {
+    const fileSystem = this.#fileSystem;
+    if (fileSystem === null) return;
+    await this.#unlessBroken(fileSystem.untilWritten());
+    this.#log.note('the end of the primary');
+    await this.#primary.kill();
+    for (const image of inStep(this.#images, workload.mediaSizeBytes)) {
+      await this.#unlessBroken(fileSystem.checkAlone(image, 'crash'));
+      this.#log.note(`${image} alone has all that was synced`);
+    }
+    await this.#primary.start();
+  }
+
   async #compare(): Promise<void> {
+    await this.#fileSystem?.unmount();
     const { mediaSizeBytes } = await this.#operator.untilComplete();
     await this.#mirror.stop();
     for (const backup of this.#backups) await backup.stop();
     this.#expectSame(mediaSizeBytes);
+    for (const image of this.#images) await this.#fileSystem?.checkAlone(image, 'order');
     this.#log.note('all components are the same');
+  }
+
+  get #images(): string[] {
+    return [this.#local, ...this.#backups.map(({ image }) => image)];
   }
 
   /** On a machine whose kernel lives what was written is in its files at once. */
@@ -238,6 +292,12 @@ class Torture {
     throw new Error(`${different}\n${told.join('\n')}`);
   }
 
+  /** Waits for it in any case, and rejects if something is broken then: nothing new may begin. */
+  async #unlessBroken<T>(work: Promise<T> | undefined): Promise<void> {
+    await work;
+    if (this.#problem !== null) throw new Error(this.#problem);
+  }
+
   /** Rejects as soon as something is broken. */
   #orBroken<T>(work: Promise<T>): Promise<T> {
     return Promise.race([work, this.#broken]);
@@ -248,9 +308,12 @@ class Torture {
     this.#troublemaker.end();
     this.#workload?.abandon();
     await this.#plagues;
+    const killAll = [() => this.#mirror.kill(), ...this.#backups.map((backup) => () => backup.kill())];
     const steps: (() => unknown)[] = [
-      () => this.#mirror.kill(),
-      ...this.#backups.map((backup) => () => backup.kill()),
+      ...killAll,
+      () => this.#work.catch(() => undefined),
+      ...killAll,
+      () => this.#fileSystem?.tearDown(),
       () => this.#hosts.remove(),
       ...this.#mounts.map((disk) => () => execFileSync('umount', ['-l', disk])),
     ];

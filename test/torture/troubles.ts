@@ -2,7 +2,7 @@ import type { SeededRandom } from '../support/seeded-random.js';
 import { SPOILS, type Backup } from './backup.js';
 import type { EventLog } from './event-log.js';
 import { CABLE_TROUBLES } from './hosts.js';
-import type { MirrorDaemon } from './mirror-daemon.js';
+import type { Primary } from './primary.js';
 
 /** Something that goes wrong, and is made good again some time later. */
 export interface Trouble {
@@ -73,7 +73,7 @@ export function cableVictim({ name, cable }: Backup): Victim {
   return { name: `cable to ${name}`, troubles };
 }
 
-export function mirrorVictim(mirror: MirrorDaemon): Victim {
+export function mirrorVictim(mirror: Primary): Victim {
   return {
     name: 'mirror',
     troubles: [

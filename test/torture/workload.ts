@@ -22,6 +22,8 @@ export interface WorkloadOptions {
   readonly name: string;
   readonly nbdPath: string;
   readonly mediaSizeBytes: number;
+  /** What is before it is somebody else's. */
+  readonly fromBytes: number;
   /** Something is wrong with the mirror. */
   readonly broken: (what: string) => void;
   /** As the event log tells the time. */
@@ -37,6 +39,7 @@ export class Workload {
   readonly #registers = new Registers();
   readonly #connections = new Set<Connection>();
   readonly #places: readonly number[];
+  readonly #firstSector: number;
   readonly #sectorCount: number;
   #ended: Promise<unknown> = Promise.resolve();
   #isStopping = false;
@@ -50,9 +53,10 @@ export class Workload {
 
   constructor(private readonly options: WorkloadOptions) {
     this.mediaSizeBytes = options.mediaSizeBytes;
+    this.#firstSector = options.fromBytes / SECTOR_BYTES;
     this.#sectorCount = Math.floor(options.mediaSizeBytes / SECTOR_BYTES);
     const random = new SeededRandom(options.seed);
-    this.#places = Array.from({ length: PLACES }, () => random.below(this.#sectorCount - PLACE_SECTORS));
+    this.#places = Array.from({ length: PLACES }, () => this.#place(random));
   }
 
   start(): void {
@@ -96,7 +100,7 @@ export class Workload {
     const connection = await Connection.open(this.options.nbdPath, this.options.name);
     this.#connections.add(connection);
     try {
-      for (let firstSector = 0; firstSector < this.#sectorCount; firstSector += 2048) {
+      for (let firstSector = this.#firstSector; firstSector < this.#sectorCount; firstSector += 2048) {
         const sectorCount = Math.min(2048, this.#sectorCount - firstSector);
         await this.#read(connection, { firstSector, sectorCount });
       }
@@ -150,13 +154,18 @@ export class Workload {
 
   #range(random: SeededRandom): SectorRange {
     const isHot = random.chance(0.9);
-    const place = isHot ? random.pick(this.#places) : random.below(this.#sectorCount - PLACE_SECTORS);
+    const place = isHot ? random.pick(this.#places) : this.#place(random);
     // Small ones are the rule; sectors of 4096 bytes, as file systems write them, more than others.
     const unit = random.chance(0.7) ? 8 : 1;
     const lengthMax = random.chance(0.8) ? 8 : REQUEST_SECTORS_MAX / unit;
     const sectorCount = unit * (1 + random.below(lengthMax));
     const firstSector = place + random.below(PLACE_SECTORS - sectorCount);
     return { firstSector: firstSector - (firstSector % unit), sectorCount };
+  }
+
+  #place(random: SeededRandom): number {
+    const sectorCount = this.#sectorCount - this.#firstSector - PLACE_SECTORS;
+    return this.#firstSector + random.below(sectorCount);
   }
 
   async #write(connection: Connection, range: SectorRange, isZeroes: boolean): Promise<void> {

@@ -1,0 +1,40 @@
+import type { FileSystem } from './file-system.js';
+import type { MirrorDaemon } from './mirror-daemon.js';
+
+/** The host of a mirror and of the file system on it, if there is one: what happens to the one happens to the other. */
+export class Primary {
+  /** Since the mirror runs. */
+  #isAfterCrash = false;
+
+  constructor(
+    private readonly mirror: MirrorDaemon,
+    private readonly fileSystem: FileSystem | null,
+  ) {}
+
+  /** With the mirror the file system dies, as it does when a host crashes. */
+  async kill(): Promise<void> {
+    this.fileSystem?.expectFailure();
+    await this.mirror.kill();
+    await this.fileSystem?.giveUp();
+    this.#isAfterCrash = true;
+  }
+
+  async start(): Promise<void> {
+    await this.mirror.start();
+    await this.fileSystem?.mount(this.#isAfterCrash ? 'crash' : 'order');
+    this.#isAfterCrash = false;
+  }
+
+  async stop(): Promise<void> {
+    await this.fileSystem?.unmount();
+    await this.mirror.stop();
+  }
+
+  pause(): Promise<void> {
+    return this.mirror.pause();
+  }
+
+  resume(): void {
+    this.mirror.resume();
+  }
+}
