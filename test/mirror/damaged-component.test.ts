@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { systemRandom } from '../../src/device/random.js';
@@ -35,6 +36,8 @@ interface Choice {
 /** A disk that outlives its connections. */
 interface Disk {
   data: Buffer;
+  /** Of the last connection. */
+  device?: MemoryDevice;
 }
 
 function start(disks: readonly Disk[], { degraded = false, source }: Choice = {}) {
@@ -46,6 +49,7 @@ function start(disks: readonly Disk[], { degraded = false, source }: Choice = {}
       open: () => {
         const device = deviceOf(disk.data, NAMES[index] ?? '');
         disk.data = device.data;
+        disk.device = device;
         return Promise.resolve({ device, area: null });
       },
     })),
@@ -256,4 +260,20 @@ test('a disk that was cut short is refused and can be left out', async () => {
     }),
     { numRuns: 15 },
   );
+});
+
+test('one that a degraded start leaves out is let go of, so that it can be inserted anew', async () => {
+  const { media, mediaSizeBytes } = await stateAfter('stop');
+  const damaged: Disk = { data: media[1] };
+  harm(damaged.data, mediaSizeBytes, {
+    kind: 'noise',
+    place: 0,
+    lengthBytes: 2 * BLOCK_BYTES,
+    bytes: randomBytes(64),
+  });
+  const running = await start([{ data: media[0] }, damaged], { degraded: true });
+  const { device } = damaged;
+  if (device === undefined) throw new Error('it was not opened');
+  await expect(readBytes(device, { offsetBytes: 0, lengthBytes: 512 })).rejects.toThrow('disk1 is closed');
+  await running.close();
 });

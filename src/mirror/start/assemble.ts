@@ -50,6 +50,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
       options.approve?.(planOf(mirror, decision));
       giveUp(mirror, discarded, options);
       await launch(mirror, found, decision);
+      await assembly.closeBare();
     } catch (error) {
       await mirror.close().catch(() => undefined /* the error that is thrown tells more */);
       throw error;

@@ -145,6 +145,11 @@ export class Assembly {
     return opened;
   }
 
+  /** Lets go of those that the mirror runs without: whoever inserts them anew opens them again. Never rejects. */
+  closeBare(): Promise<void> {
+    return closeAll(this.providers.filter(({ state }) => state === 'bare'));
+  }
+
   /** For a start that failed. */
   close(): Promise<void> {
     return closeAll(this.providers);
