@@ -23,6 +23,10 @@ export class DiskConduct {
   readonly failing = { read: 0, write: 0, flush: 0 };
   /** Called before a flush takes effect: a moment at which a loss of power does the most harm. */
   beforeFlush: () => void = () => undefined;
+  /** Called when one has failed. */
+  flushFailed: () => void = () => undefined;
+  /** Called when sectors that could not be read are written. */
+  repaired: (range: ByteRange) => void = () => undefined;
   /** Called before a write takes effect, in whole or in part; null for zeros. */
   beforeWrite: (range: ByteRange, bytes: Buffer | null) => void = () => undefined;
 
@@ -162,6 +166,7 @@ export class DiskHandle implements BlockDevice {
       if (conduct.failing.flush > 0) {
         conduct.failing.flush -= 1;
         disk.failFlush(this.life);
+        conduct.flushFailed();
         return 'DEVICE_IO';
       }
       disk.flush(startedAt);
@@ -174,6 +179,7 @@ export class DiskHandle implements BlockDevice {
     }
     const bytes = bytesOf(pending);
     conduct.beforeWrite(io, bytes);
+    if (disk.hasBadSector(io.offsetBytes, io.lengthBytes)) conduct.repaired(io);
     disk.write(io, bytes, pending.mark);
     return null;
   }
