@@ -101,6 +101,13 @@ export class MirrorFlush {
     return true;
   }
 
+  /** The mirror has ended, and no flush will come that could fail in place of one of the mirror's own: throws that. */
+  tellAtEnd(): void {
+    const owed = this.#owed;
+    this.#owed = null;
+    if (owed !== null) throw owed;
+  }
+
   /** Rejects if no ACTIVE component could flush. */
   async run(): Promise<void> {
     const error = await new Promise<DeviceError | null>((resolve) => {

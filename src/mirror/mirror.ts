@@ -295,7 +295,10 @@ export class Mirror implements BlockDevice {
     this.statesChanged();
   }
 
-  /** Ends cleanly: what is under way is finished and flushed, log and labels are clean. Safe to call twice. */
+  /**
+   * Ends cleanly: what is under way is finished and flushed, log and labels are clean. Safe to call twice. Rejects if it
+   * can't, and if a flush has failed that no caller was told of.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     if (this.#writes > 0) await new Promise<void>((resolve) => this.#whenQuiet.push(resolve));
@@ -307,11 +310,9 @@ export class Mirror implements BlockDevice {
     if (!(await this.log.empty())) await this.log.empty();
     await this.journal.writeAll();
     await Promise.all(this.components.map((component) => component.seal()));
-    await Promise.all(
-      this.components
-        .filter((component) => component.isConnected)
-        .map((component) => component.lose(ending).close()),
-    );
+    const connected = this.components.filter((component) => component.isConnected);
+    await Promise.all(connected.map((component) => component.lose(ending).close()));
+    this.#flush.tellAtEnd();
   }
 
   /** After a while without writes everything is flushed, and a crash costs nothing. */

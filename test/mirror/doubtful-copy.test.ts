@@ -139,6 +139,16 @@ describe('the only good copy, when it has failed a flush', () => {
     await expectSafe(world, running);
   });
 
+  test('is told of at the end where no flush of a caller came that could have been told', async () => {
+    const { world, running } = await makeAlone();
+    await write(running, 7, 2);
+    let left = 1;
+    world.device('a').failing = ({ op }) => op === 'flush' && left-- > 0;
+    await expect(running.mirror.flushAll()).rejects.toThrow('flush');
+    await expect(running.close()).rejects.toThrow('flush');
+    await expectSafe(world, await world.start('ab'));
+  });
+
   test('goes on alone for ever', async () => {
     const { world, running } = await makeAlone();
     for (let round = 1; round <= 3; round++) {
