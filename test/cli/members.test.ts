@@ -28,7 +28,7 @@ test('components of a running mirror come, rest and go, and a destroyed mirror l
   expect((await client.write(1_048_576, bytes)).errno).toBe(0);
 
   const area = world.scratch.path('third.area');
-  await world.succeed('insert', world.name, `${third},priority=9,timeout=4,area=${area}`);
+  await world.succeed('insert', world.name, `${third},priority=9,timeout=40,area=${area}`);
   await world.untilState('COMPLETE');
   expect(await componentsOf()).toContain(`${third} ACTIVE`);
   expect((await world.run('insert', world.name, third)).stderr).toContain(

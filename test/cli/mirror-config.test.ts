@@ -23,7 +23,7 @@ function writeConfig(...lines: readonly string[]): string {
 const dataMirror = (...lines: readonly string[]): string =>
   writeConfig(
     '[mirror.data]',
-    `components = ["${world.local}", { uri = "${world.uri}", timeout = 4, priority = 3 }]`,
+    `components = ["${world.local}", { uri = "${world.uri}", timeout = 8, priority = 3 }]`,
     ...lines,
   );
 
@@ -82,7 +82,7 @@ describe('start with a configuration file', () => {
     expect(stdout.split('\n').slice(0, 3)).toEqual([
       'mirror/data',
       `  ${world.local}`,
-      `  ${world.uri} (priority 3, time-out 4 s)`,
+      `  ${world.uri} (priority 3, time-out 8 s)`,
     ]);
     const told: unknown = JSON.parse(await world.succeed('start', '--check', '--json', '--config', config));
     expect(told).toMatchObject([{ name: 'data', nbdTcp: { host: '127.0.0.1', port: 10_809 } }]);

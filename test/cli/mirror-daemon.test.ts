@@ -149,7 +149,7 @@ describe('a mirror of an image and an export', () => {
   });
 
   test('goes on without a backup that hangs, and takes it back when it answers again', async () => {
-    await startMirror('--timeout', '1');
+    await startMirror('--timeout', '8');
     await untilState('COMPLETE');
     const client = await attach();
     const resume = await pauseFamily(server?.pid ?? 0);

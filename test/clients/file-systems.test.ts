@@ -46,7 +46,7 @@ describe.skipIf(!canAttach)('a file system on a mirror', () => {
     imageBytes = sizeBytes;
     local = await lab.image('local.img', sizeBytes);
     backup = await lab.backup('backup.img', sizeBytes);
-    await lab.create(NAME, [local, backup.uri], '--timeout', '3');
+    await lab.create(NAME, [local, backup.uri], '--timeout', '8');
     const told = await lab.succeed('attach', NAME, '--way', 'nbdfuse', '--json');
     const { device } = JSON.parse(told) as Attachment;
     await runTool(...words, device);

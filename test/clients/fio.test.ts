@@ -82,7 +82,7 @@ describe.skipIf(!haveTools('fio'))('fio finds what it wrote', () => {
     async ({ depth }) => {
       const local = await lab.image('local.img', IMAGE_BYTES);
       const backup = await lab.backup('backup.img', IMAGE_BYTES);
-      await lab.create(NAME, [local, backup.uri], '--timeout', '3');
+      await lab.create(NAME, [local, backup.uri]);
       const fio = startFio(depth, '--rate=,12M');
       await untilWritten(local, 4 * MIB);
       await backup.kill();
@@ -98,7 +98,7 @@ describe.skipIf(!haveTools('fio'))('fio finds what it wrote', () => {
     const local = await lab.image('local.img', IMAGE_BYTES);
     const near = await lab.backup('near.img', IMAGE_BYTES);
     const far = await lab.backup('far.img', IMAGE_BYTES);
-    await lab.create(NAME, [local, near.uri, far.uri], '--timeout', '3');
+    await lab.create(NAME, [local, near.uri, far.uri], '--timeout', '8');
     const fio = startFio(16, '--rate=,7M');
     await untilWritten(local, 2 * MIB);
     await near.kill();
@@ -118,7 +118,7 @@ describe.skipIf(!haveTools('fio'))('fio finds what it wrote', () => {
     const local = await lab.image('local.img', IMAGE_BYTES);
     fake = await FakeServer.listen({ mediaSizeBytes: IMAGE_BYTES, hello: null, abortsOnFlush: true });
     const uri = `ggate://127.0.0.1:${fake.port}/disk.img`;
-    await lab.create(NAME, [local, uri], '--timeout', '3');
+    await lab.create(NAME, [local, uri]);
     expect(await lab.component(NAME, uri)).toMatchObject({ canFlush: false });
     const fio = startFio(16, '--rate=,12M', '--fsync=50');
     await untilWritten(local, 4 * MIB);

@@ -94,7 +94,7 @@ describe.skipIf(!haveTools('fio'))('a mirror as a component of a mirror', () => 
     await lab.create('inner', inner, '--ggate-port', String(port));
     const local = await lab.image('a.img', IMAGE_BYTES);
     const uri = `ggate://127.0.0.1:${port}/dev/mirror/inner`;
-    await lab.create(NAME, [local, uri], '--timeout', '3');
+    await lab.create(NAME, [local, uri]);
     const load = ['--rw=randwrite', '--size=24M', '--bsrange=4k-64k', '--iodepth=16', '--rate=,8M'];
     const verify = ['--verify=crc32c', '--verify_fatal=1', '--verify_state_save=0', '--do_verify=1'];
     const fio = start('fio', [

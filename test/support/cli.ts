@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { tellOnFailure } from './tell-on-failure.js';
 
 const PROGRAM = join(import.meta.dirname, '../../dist/cli/ggmirror.js');
 
@@ -35,6 +36,7 @@ export function startCli(words: readonly string[], environment: Record<string, s
   const said = { stdout: '', stderr: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said.stdout += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text));
+  tellOnFailure(`ggmirror ${words.join(' ')}`, () => said.stderr);
   return {
     pid,
     stdout: () => said.stdout,

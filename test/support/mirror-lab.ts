@@ -5,6 +5,7 @@ import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, type CliResult } from './cli.js';
 import { CountingProxy } from './counting-proxy.js';
+import { keepDaemonLogs } from './fake-logger.js';
 import { connectOnce, freePort } from './ports.js';
 import { isAlive, killFamily, pauseFamily, startOwn, untilGone, type Running } from './processes.js';
 import { makeScratch } from './scratch.js';
@@ -66,6 +67,7 @@ export class Backup {
 /** Mirrors that run in the background as users run them, their backups and what is attached; ended together. */
 export class MirrorLab {
   readonly scratch = makeScratch();
+  readonly #logs = keepDaemonLogs(this.scratch);
   readonly #backups: Backup[] = [];
   readonly #daemons = new Map<string, number>();
 
@@ -82,7 +84,7 @@ export class MirrorLab {
   }
 
   run(...words: readonly string[]): Promise<CliResult> {
-    return runCli(words, { GGMIRROR_RUN_DIR: this.scratch.path('run') });
+    return runCli(words, { ...this.#logs.environment, GGMIRROR_RUN_DIR: this.scratch.path('run') });
   }
 
   async succeed(...words: readonly string[]): Promise<string> {
@@ -133,10 +135,14 @@ export class MirrorLab {
   }
 
   async untilState(name: string, state: MirrorStatus['state']): Promise<MirrorStatus> {
-    return await until(`${name} to be ${state}`, async () => {
-      const now = await this.status(name);
-      return now.state === state ? now : null;
-    });
+    let now = await this.status(name);
+    return await until(
+      () => `${state}: ${JSON.stringify(now)}`,
+      async () => {
+        now = await this.status(name);
+        return now.state === state ? now : null;
+      },
+    );
   }
 
   /** For NBD clients. */
@@ -154,6 +160,7 @@ export class MirrorLab {
     for (const name of this.#daemons.keys()) await this.run('detach', '-f', name);
     for (const pid of this.#daemons.values()) if (isAlive(pid)) await killFamily(pid);
     for (const backup of this.#backups) await backup.end();
+    this.#logs.keep();
     this.scratch.remove();
   }
 }

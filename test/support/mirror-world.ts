@@ -4,6 +4,7 @@ import type { ComponentStatus, MirrorStatus } from '../../src/control/status.js'
 import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, startCli, type CliResult, type CliRun } from './cli.js';
+import { keepDaemonLogs, type DaemonLogs } from './fake-logger.js';
 import { NbdClient } from './nbd-client.js';
 import { connectOnce, freePort } from './ports.js';
 import { isAlive, killFamily, startOwn, untilGone, type Running } from './processes.js';
@@ -23,12 +24,14 @@ export class MirrorWorld {
   server: Running | null = null;
   /** Of the mirrors that run in the background. */
   readonly #daemons = new Set<number>();
+  readonly #logs: DaemonLogs;
 
   private constructor(
     readonly scratch: Scratch,
     readonly name: string,
     readonly port: number,
   ) {
+    this.#logs = keepDaemonLogs(scratch);
     this.local = scratch.path('local.img');
     this.backup = scratch.path('backup.img');
     this.uri = `ggate://127.0.0.1:${port}${this.backup}`;
@@ -47,11 +50,12 @@ export class MirrorWorld {
   async close(): Promise<void> {
     for (const pid of this.#daemons) if (isAlive(pid)) await killFamily(pid);
     await this.server?.stop();
+    this.#logs.keep();
     this.scratch.remove();
   }
 
   get environment(): Record<string, string> {
-    return { GGMIRROR_RUN_DIR: this.scratch.path('run') };
+    return { ...this.#logs.environment, GGMIRROR_RUN_DIR: this.scratch.path('run') };
   }
 
   run(...words: readonly string[]): Promise<CliResult> {
@@ -110,10 +114,14 @@ export class MirrorWorld {
   }
 
   async untilState(state: MirrorStatus['state']): Promise<MirrorStatus> {
-    return await until(state, async () => {
-      const now = await this.status();
-      return now.state === state ? now : null;
-    });
+    let now = await this.status();
+    return await until(
+      () => `${state}: ${JSON.stringify(now)}`,
+      async () => {
+        now = await this.status();
+        return now.state === state ? now : null;
+      },
+    );
   }
 
   get nbdPath(): string {

@@ -9,6 +9,7 @@ import { GgateServer } from '../../src/server/ggate-server.js';
 import { createServerIdentity } from '../../src/server/server-identity.js';
 import type { ServerLog } from '../../src/server/server-log.js';
 import { FileSessions, type FileSessionsOptions } from '../../src/server/file-sessions.js';
+import { tellOnFailure } from './tell-on-failure.js';
 
 export interface LogLine {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
@@ -39,6 +40,7 @@ export async function startServer(
     warn: write('warn'),
     error: write('error'),
   };
+  tellOnFailure('the server', () => lines.map((line) => JSON.stringify(line)).join('\n'));
   const sessions = new FileSessions({
     log,
     clock: systemClock,

@@ -4,6 +4,7 @@ import type { MirrorStatus } from '../../src/control/status.js';
 import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, startCli, type CliResult, type CliRun } from './cli.js';
+import { keepDaemonLogs, type DaemonLogs } from './fake-logger.js';
 import { NbdClient } from './nbd-client.js';
 import { connectOnce, freePort } from './ports.js';
 import { isAlive, killFamily, startOwn, untilGone, type Running } from './processes.js';
@@ -24,6 +25,7 @@ export class Host {
     readonly image: string,
     readonly runDirectory: string,
     readonly port: number,
+    private readonly logs: DaemonLogs,
   ) {
     this.uri = `ggate://127.0.0.1:${port}${image}`;
   }
@@ -70,13 +72,14 @@ export class Host {
     return status;
   }
 
-  untilState(state: MirrorStatus['state']): Promise<MirrorStatus> {
+  async untilState(state: MirrorStatus['state']): Promise<MirrorStatus> {
+    let now = await this.status();
     const look = async (): Promise<MirrorStatus | null> => {
-      const now = await this.status();
+      now = await this.status();
       return now.state === state ? now : null;
     };
     // A component that was away for long is tried again every 30 seconds.
-    return until(state, look, 150_000);
+    return await until(() => `${state}: ${JSON.stringify(now)}`, look, 150_000);
   }
 
   /** As if the machine had died, as far as its mirror is concerned. */
@@ -113,7 +116,7 @@ export class Host {
   }
 
   get #environment(): Record<string, string> {
-    return { GGMIRROR_RUN_DIR: this.runDirectory };
+    return { ...this.logs.environment, GGMIRROR_RUN_DIR: this.runDirectory };
   }
 
   async #withClient<Result>(work: (client: NbdClient) => Promise<Result>): Promise<Result> {
@@ -131,6 +134,7 @@ export class Host {
 export class TwoHosts {
   private constructor(
     private readonly scratch: Scratch,
+    private readonly logs: DaemonLogs,
     readonly name: string,
     readonly primary: Host,
     readonly backup: Host,
@@ -138,18 +142,20 @@ export class TwoHosts {
 
   static async make({ imageBytes }: { readonly imageBytes: number }): Promise<TwoHosts> {
     const scratch = makeScratch();
+    const logs = keepDaemonLogs(scratch);
     const name = 'sites';
     const makeHost = async (host: string): Promise<Host> => {
       const image = scratch.path(`${host}.img`);
       await createImage(image, imageBytes);
-      return new Host(name, image, scratch.path(`run-${host}`), await freePort());
+      return new Host(name, image, scratch.path(`run-${host}`), await freePort(), logs);
     };
-    return new TwoHosts(scratch, name, await makeHost('primary'), await makeHost('backup'));
+    return new TwoHosts(scratch, logs, name, await makeHost('primary'), await makeHost('backup'));
   }
 
   async close(): Promise<void> {
     await this.primary.close();
     await this.backup.close();
+    this.logs.keep();
     this.scratch.remove();
   }
 

@@ -1,7 +1,7 @@
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { areaOffsetBytes, areaSizeBytes } from '../../src/protocol/area-layout.js';
-import { familyOf } from '../support/processes.js';
+import { familyOf } from '../support/families.js';
 import type { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
 import type { Cable } from './hosts.js';

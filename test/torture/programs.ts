@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { familyOf, killFamily, pauseFamily, untilGone } from '../support/processes.js';
+import { familyOf, killFamily, pauseFamily, untilGone } from '../support/families.js';
 import { until } from '../support/until.js';
 import type { Host } from './hosts.js';
 
