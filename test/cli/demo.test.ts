@@ -56,7 +56,11 @@ describe('ggmirror demo', () => {
     { signal: 'SIGTERM', when: 'while its mirror runs', stream: 'stdout', sign: '\n9. ', status: 143 },
   ] as const)('leaves nothing behind after $signal $when', async ({ signal, stream, sign, status }) => {
     const run = startCli(['demo'], environment);
-    await until('the place in the story', () => run[stream]().includes(sign) || !run.expectRunning(), 40_000);
+    await until(
+      'the place in the story',
+      () => run[stream]().includes(sign) || !run.expectRunning(),
+      200_000,
+    );
     const family = familyOf(run.pid);
     run.signal(signal);
     const { code, stderr } = await run.ended;

@@ -28,7 +28,7 @@ export function startCli(words: readonly string[], environment: Record<string, s
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...environment },
     // Shorter than a test may take, so that nothing outlives a test that fails.
-    timeout: 150_000,
+    timeout: 250_000,
     killSignal: 'SIGKILL',
   });
   const { pid } = child;

@@ -6,7 +6,7 @@ export class Terminal {
   readonly #socket = `ggmirror-test-${process.pid}-${Math.floor(performance.now())}`;
 
   constructor(commandLine: string) {
-    const shell = `${commandLine}; echo "exit status $?"; exec sleep 60`;
+    const shell = `${commandLine}; echo "exit status $?"; exec sleep 1000`;
     this.#tmux('-f', '/dev/null', 'new-session', '-d', '-x', '100', '-y', '24', shell);
   }
 
