@@ -9,29 +9,35 @@ import type { ComponentSpec } from './component-spec.js';
 import { type ExportOptions, openExport } from './export-opener.js';
 import { isGgateUri, parseGgateUri } from '../protocol/uri.js';
 
-/** The time-out of `options` is for those without one of their own. Throws PROTOCOL_FORMAT for a URI that is none. */
+/** `flushNotes`: see OpenFileOptions. The time-out of `options` is for those without one of their own. Throws PROTOCOL_FORMAT for a URI that is none. */
 export function providerOpener(
   { provider, area, priority, timeoutMs: ownTimeoutMs }: ComponentSpec,
-  options: ExportOptions,
+  options: ExportOptions & { readonly flushNotes?: string },
 ): ProviderOpener {
   const timeoutMs = ownTimeoutMs ?? options.timeoutMs;
   const common = { name: provider, timeoutMs, ...(priority === null ? {} : { priority }) };
   if (!isGgateUri(provider)) {
     const path = resolve(provider);
     const areaPath = area === null ? null : resolve(area);
-    return { ...common, isLocal: true, open: () => openLocal(path, areaPath) };
+    return { ...common, isLocal: true, open: () => openLocal(path, areaPath, options) };
   }
   const uri = parseGgateUri(provider);
   return { ...common, isLocal: false, open: () => openExport(provider, uri, { ...options, timeoutMs }) };
 }
 
-async function openLocal(path: string, areaPath: string | null): Promise<OpenedProvider> {
+async function openLocal(
+  path: string,
+  areaPath: string | null,
+  { flushNotes }: { readonly flushNotes?: string },
+): Promise<OpenedProvider> {
   await requireUnused(path);
-  const device = await openDiskThread(path, { access: 'rw', alone: true });
+  const notes = flushNotes === undefined ? {} : { flushNotes };
+  const device = await openDiskThread(path, { access: 'rw', alone: true, ...notes });
   const opened: OpenedProvider = {
     device,
     area: null,
     abandon: () => device.abandon(),
+    ...(device.flushNote === null ? {} : { flushNote: device.flushNote }),
     ...(device.media.kind === 'file' ? { image: device } : {}),
   };
   if (areaPath === null) return opened;

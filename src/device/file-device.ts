@@ -18,6 +18,7 @@ import type { AccessMode } from '../protocol/handshake.js';
 import { DeviceError, type BlockDevice, type BlockIo, type Capabilities } from './block-device.js';
 import { assertStartable } from './check-io.js';
 import { errnoOf, openError, requestError } from './device-errors.js';
+import { openFlushNote, type FlushNote } from './flush-note.js';
 import { lockAlone } from './in-use.js';
 import { SLOW_OPERATIONS_MAX } from './limits.js';
 import { probeMedia, type MediaInfo, type MediaKind } from './media.js';
@@ -33,6 +34,8 @@ export interface OpenFileOptions {
   readonly name?: string;
   /** Nobody else who asks for this may have it open, until it is closed; for whoever writes. False if left out. */
   readonly alone?: boolean;
+  /** With `alone`: the folder of its FlushNote; none is kept if left out. */
+  readonly flushNotes?: string;
 }
 
 const OPEN_FLAGS: Readonly<Record<AccessMode, number>> = {
@@ -85,7 +88,9 @@ export async function openFile(path: string, options: OpenFileOptions): Promise<
   const canTrim = canWrite && (await slow.probeTrim({ fd, name, kind: media.kind }));
   const canRead = options.access !== 'wo';
   const can = { read: canRead, write: canWrite, writeZeroes: canWrite, trim: canTrim, flush: true };
-  return new FileDevice(fd, name, media, { ...can, checksum: canRead });
+  const { alone = false, flushNotes } = options;
+  const flushNote = alone && flushNotes !== undefined ? openFlushNote(flushNotes, fd) : null;
+  return new FileDevice(fd, name, media, { ...can, checksum: canRead }, flushNote);
 }
 
 /**
@@ -131,6 +136,8 @@ export class FileDevice implements BlockDevice {
     readonly name: string,
     readonly media: MediaInfo,
     readonly can: Capabilities,
+    /** Closed with `fd`. */
+    readonly flushNote: FlushNote | null,
   ) {
     this.mediaSizeBytes = media.mediaSizeBytes;
     this.sectorSizeBytes = media.sectorSizeBytes;
@@ -283,6 +290,7 @@ export class FileDevice implements BlockDevice {
 
   async #closeWhenIdle(): Promise<void> {
     if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
+    this.flushNote?.close();
     try {
       await promisify(close)(this.fd);
     } catch (cause) {

@@ -5,6 +5,7 @@ import { checksumRegions } from '../protocol/region-checksums.js';
 import { REGION_SIZE_BYTES, type ByteRange } from '../protocol/geometry.js';
 import type { BlockOp } from './block-device.js';
 import { errnoOf, requestError } from './device-errors.js';
+import type { FlushNote } from './flush-note.js';
 import { HOLE_PIECE_BYTES, SLOW_PIECE_BYTES, ZERO_OUT_PIECE_BYTES } from './limits.js';
 import type { MediaKind } from './media.js';
 import { canDiscard, discard, flushDiskCache, zeroOut } from './platform/disks.js';
@@ -20,6 +21,8 @@ export interface OpenMedium {
   /** For error messages: 'file site.img'. */
   readonly name: string;
   readonly kind: MediaKind;
+  /** Kept about its flushes; left out where nobody would read it. */
+  readonly flushNote?: FlushNote | null;
 }
 
 /** The source of all zeroes that are written. Never written to. */
@@ -27,10 +30,14 @@ const ZEROES = Buffer.alloc(SLOW_PIECE_BYTES);
 
 /** Makes every write that has returned durable. */
 export async function flush(medium: OpenMedium): Promise<void> {
-  await reported(medium, 'flush', { offsetBytes: 0, lengthBytes: 0 }, async () => {
+  const run = async (): Promise<void> => {
     await promisify(fdatasync)(medium.fd);
     if (medium.kind === 'disk' && process.platform === 'freebsd') await flushFreebsdDisk(medium.fd);
-  });
+  };
+  const { flushNote = null } = medium;
+  await reported(medium, 'flush', { offsetBytes: 0, lengthBytes: 0 }, () =>
+    flushNote === null ? run() : flushNote.during(run),
+  );
 }
 
 async function flushFreebsdDisk(fd: number): Promise<void> {

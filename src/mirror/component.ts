@@ -5,6 +5,7 @@ import type { Uuid } from '../protocol/superblock.js';
 import type { RefusedArrival } from './members/arrival.js';
 import { type ComponentEvent, type ComponentState, nextState } from './component-state.js';
 import { CLEAR_PIECE_BYTES } from './limits.js';
+import type { FlushDoubt } from './start/provider.js';
 import type { LabelSettings, MetaStore } from './area/meta-store.js';
 import { RegionBitmap } from './area/region-bitmap.js';
 
@@ -20,6 +21,8 @@ export interface ComponentMedia {
   abandon(): void;
   /** See OpenedProvider. */
   readonly lost?: Promise<DeviceError>;
+  /** See OpenedProvider. */
+  readonly flushNote?: FlushDoubt;
   /** At a clean end, when everything is written and flushed and nothing is in flight: what only then can be noted down. */
   seal?(): Promise<void>;
   /** Resolves when nothing can reach the medium any more, not even a request that hung. */
@@ -210,6 +213,7 @@ export class Component {
   /** At a clean end. An image that is not sealed is only known less well the next time, so nobody waits for an error. */
   async seal(): Promise<void> {
     if (this.#state !== 'ACTIVE' || this.#errands.size > 0) return;
+    this.settleFlushes();
     await this.#media?.seal?.().catch(() => undefined);
   }
 
@@ -261,6 +265,11 @@ export class Component {
       if (op !== 'read' && op !== 'checksum' && lengthBytes > 0)
         this.missing.mark({ offsetBytes, lengthBytes });
     }
+  }
+
+  /** Whatever its flushes have failed to write is there, or noted on stable storage. */
+  settleFlushes(): void {
+    this.#media?.flushNote?.settle();
   }
 
   /** Only while connected. */

@@ -14,6 +14,8 @@ import type { FromSession, SessionConfig, SessionFacts, ToSession } from './sess
 export interface SessionSettings {
   /** Lets several clients write the same file, who then have to agree among themselves. */
   readonly isShared: boolean;
+  /** The folder of FlushNotes, which outlive this process; left out: none are kept. */
+  readonly flushNotes?: string;
   /** After this long a disk call counts as hung and its requests fail. */
   readonly diskTimeoutMs: number;
   /** Kernel's socket buffers; 0 leaves one as the system sizes it. */
@@ -170,6 +172,7 @@ export class RunningSession implements SupervisedSession {
   #connect(early: Buffer): void {
     const { request, mediaSizeBytes, sectorSizeBytes, features, keepAliveMs } = this.halves;
     const { diskTimeoutMs, receiveBufferBytes, sendBufferBytes, isShared, owesFlush } = this.options;
+    const { flushNotes = null } = this.options;
     const config: SessionConfig = {
       type: 'config',
       path: request.path,
@@ -184,6 +187,7 @@ export class RunningSession implements SupervisedSession {
       receiveBufferBytes,
       sendBufferBytes,
       isShared,
+      flushNotes,
       owesFlush,
     };
     this.#tell(config);

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -37,6 +37,7 @@ describe('a flush of a session on a file that nobody was told of', () => {
   let image: string;
   let trouble: string;
   let server: TestServer;
+  let start: () => Promise<TestServer>;
   const clients = new RawClients(() => ({ port: server.port, path: image }));
 
   beforeEach(async () => {
@@ -48,7 +49,8 @@ describe('a flush of a session on a file that nobody was told of', () => {
     const program = scratch.path('session.mjs');
     writeFileSync(program, programWith(trouble));
     expect(existsSync(REAL_PROGRAM)).toBe(true);
-    server = await startServer([image], { program });
+    start = () => startServer([image], { program, flushNotes: scratch.path('run') });
+    server = await start();
   });
 
   afterEach(async () => {
@@ -86,6 +88,14 @@ describe('a flush of a session on a file that nobody was told of', () => {
     const next = await attach();
     return [await errnoOf(next, flush), await errnoOf(next, flush)];
   }
+
+  /** The server is another one from now on, which knows nothing but what is noted. */
+  async function restart(): Promise<void> {
+    await server.close();
+    server = await start();
+  }
+
+  const notes = (): string[] => readdirSync(scratch.path('run'));
 
   test('because it failed at the end, fails the first flush of the next one', async () => {
     const first = await writer();
@@ -136,6 +146,38 @@ describe('a flush of a session on a file that nobody was told of', () => {
     const reader = await clients.attach({ hello: helloOf(2), access: 'ro' });
     expect(await errnoOf(reader, flush)).toBe(0);
     expect(await nextErrnos()).toEqual([EIO, 0]);
+  });
+
+  test('is known to a server that was started since, and paid once', async () => {
+    const first = await writer();
+    writeFileSync(trouble, 'hangs');
+    first.write(flush);
+    await met();
+    const [status] = await server.sessions.list();
+    if (status === undefined || status.pid < 2) throw new Error('no session to kill');
+    process.kill(status.pid, 'SIGKILL');
+    await detached(first);
+    await restart();
+    expect(await nextErrnos()).toEqual([EIO, 0]);
+    clients.close();
+    await restart();
+    expect(notes()).toEqual([]);
+    expect(await nextErrnos()).toEqual([0, 0]);
+  });
+
+  test('is known so, too, when it failed and its client was lost with the answer; not when that was told', async () => {
+    const first = await writer();
+    writeFileSync(trouble, 'fails');
+    expect(await errnoOf(first, flush)).toBe(EIO);
+    first.receive.socket.resetAndDestroy();
+    await detached(first);
+    await restart();
+    writeFileSync(trouble, '');
+    const next = await attach();
+    expect(await errnoOf(next, flush)).toBe(EIO);
+    await detached(next);
+    await restart();
+    expect(await nextErrnos()).toEqual([0, 0]);
   });
 
   test('is none when its client was told and has ended its session', async () => {

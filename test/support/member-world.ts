@@ -1,5 +1,6 @@
-import type { BlockIo } from '../../src/device/block-device.js';
+import type { BlockDevice, BlockIo } from '../../src/device/block-device.js';
 import { DeviceError } from '../../src/device/block-device.js';
+import { FlushNote } from '../../src/device/flush-note.js';
 import type { RandomSource } from '../../src/device/random.js';
 import { AreaStore } from '../../src/mirror/area/area-store.js';
 import { assemble, type AssembleOptions, type AssembledMirror } from '../../src/mirror/start/assemble.js';
@@ -7,7 +8,7 @@ import type { Component } from '../../src/mirror/component.js';
 import { readLabelSector } from '../../src/mirror/area/component-store.js';
 import { createMirror } from '../../src/mirror/start/create.js';
 import type { InsertOptions } from '../../src/mirror/members/membership.js';
-import type { ProviderOpener } from '../../src/mirror/start/provider.js';
+import type { OpenedProvider, ProviderOpener } from '../../src/mirror/start/provider.js';
 import { areaOffsetBytes } from '../../src/protocol/area-layout.js';
 import { decodeLabel, type GmirrorLabel } from '../../src/protocol/gmirror-label.js';
 import type { Superblock } from '../../src/protocol/superblock.js';
@@ -40,6 +41,28 @@ class PoweredDevice extends VolatileDevice {
   }
 }
 
+/** The same device, whose flushes are noted. */
+function withNote(device: BlockDevice, note: FlushNote): BlockDevice {
+  const flush = (io: BlockIo): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const done = (error: DeviceError | null): void => (error === null ? resolve() : reject(error));
+      const { op, offsetBytes, lengthBytes, buffer, bufferAt } = io;
+      device.start({ op, offsetBytes, lengthBytes, buffer, bufferAt, done });
+    });
+  const start = (io: BlockIo): void => {
+    if (io.op !== 'flush') device.start(io);
+    else
+      note
+        .during(() => flush(io))
+        .then(
+          () => io.done(null),
+          (error: unknown) => io.done(error as DeviceError),
+        );
+  };
+  const { name, mediaSizeBytes, sectorSizeBytes, can } = device;
+  return { name, mediaSizeBytes, sectorSizeBytes, can, start, close: () => device.close() };
+}
+
 /** Draws that repeat, each another one. */
 function chanceFrom(first: number): RandomSource {
   let next = first;
@@ -62,6 +85,10 @@ export class MemberWorld {
   readonly gone = new Set<string>();
   /** What goes wrong with the requests of a disk, where there is something. */
   readonly plans = new Map<string, (io: BlockIo) => Fault | null>();
+  /** Disks of this host whose flushes are noted where a kill does not reach, and a loss of power does. */
+  readonly noted = new Set<string>();
+  /** The disks that such a note says are in doubt. */
+  readonly inDoubt = new Set<string>();
   readonly #unflushable = new Set<string>();
   #starts = 0;
 
@@ -149,8 +176,19 @@ export class MemberWorld {
       open: () =>
         this.gone.has(name)
           ? Promise.reject(new DeviceError('DEVICE_OPEN', 'ENXIO', `${name} is not there`))
-          : Promise.resolve({ device: this.#connect(name), area: null }),
+          : Promise.resolve(
+              this.noted.has(name) ? this.#openNoted(name) : { device: this.#connect(name), area: null },
+            ),
     };
+  }
+
+  #openNoted(name: string): OpenedProvider {
+    const flushNote = new FlushNote({
+      wasInDoubt: this.inDoubt.has(name),
+      keep: (isInDoubt) => void (isInDoubt ? this.inDoubt.add(name) : this.inDoubt.delete(name)),
+      close: () => undefined,
+    });
+    return { device: withNote(this.#connect(name), flushNote), area: null, flushNote };
   }
 
   #connect(name: string): FaultDevice {
@@ -187,6 +225,7 @@ export class MemberWorld {
   /** Power goes, if it has not gone yet, and comes back: of what was not flushed anything may be there. */
   crash(seed: number): void {
     const random = new SeededRandom(seed);
+    this.inDoubt.clear();
     for (const [name, device] of this.#devices) this.#media.set(name, device.crash(random));
     this.plugIn();
   }

@@ -101,13 +101,15 @@ async function settle(
   discard: readonly string[],
   approve: (plan: ResolvePlan) => void,
 ): Promise<void> {
-  const { name, components, timeoutMs, degraded } = settings;
+  const { name, components, timeoutMs, degraded, runDirectory } = settings;
   const { remoteTls: tls } = await readSettingsFiles(settings);
   const clock = systemClock;
   try {
     await settleStopped({
       ...{ name, degraded, timeoutMs, discard, approve, clock, random: systemRandom },
-      providers: components.map((one) => providerOpener(one, { timeoutMs, tls, clock })),
+      providers: components.map((one) =>
+        providerOpener(one, { timeoutMs, tls, clock, flushNotes: runDirectory }),
+      ),
     });
   } catch (error) {
     if (error instanceof AssembleError) throw new CommandError(error.message, { cause: error });

@@ -35,6 +35,7 @@ export async function startServer(
     log,
     clock,
     isShared: settings.isShared,
+    flushNotes: settings.runDirectory,
     diskTimeoutMs: settings.diskTimeoutMs ?? DEFAULT_DISK_TIMEOUT_MS,
     receiveBufferBytes: settings.receiveBufferBytes,
     sendBufferBytes: settings.sendBufferBytes,

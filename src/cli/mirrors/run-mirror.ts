@@ -113,12 +113,13 @@ async function serviceOptions(
   const { name, timeoutMs, runDirectory, nbdPath, nbdTcp, ggate, hook, components, ...rest } = settings;
   const paths = mirrorPaths(runDirectory, name);
   const { remoteTls: tls, nbdTls } = await readSettingsFiles(settings);
+  const opening = { timeoutMs, tls, clock, flushNotes: runDirectory };
   return {
     ...rest,
     name,
     timeoutMs,
-    providers: components.map((one) => providerOpener(one, { timeoutMs, tls, clock })),
-    openerOf: (text) => providerOpener(parseComponent(text), { timeoutMs, tls, clock }),
+    providers: components.map((one) => providerOpener(one, opening)),
+    openerOf: (text) => providerOpener(parseComponent(text), opening),
     controlPath: paths.control,
     nbdPath: nbdPath ?? paths.nbd,
     nbdTcp: endpointOf(nbdTcp, nbdTls),

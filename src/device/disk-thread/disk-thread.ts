@@ -5,6 +5,7 @@ import { DeviceError, type BlockDevice, type BlockIo, type Capabilities } from '
 import { assertStartable } from '../check-io.js';
 import { requestError } from '../device-errors.js';
 import { openFile, type FileDevice, type OpenFileOptions } from '../file-device.js';
+import type { FlushNote } from '../flush-note.js';
 import type { MediaInfo } from '../media.js';
 import { CachedReads } from '../platform/cached-reads.js';
 import { PAYLOAD_BYTES, PIECE_BYTES_MAX, REQUESTS_MAX } from './limits.js';
@@ -83,6 +84,11 @@ export class DiskThreadDevice implements BlockDevice {
   #isAbandoned = false;
   #closing: Promise<void> | null = null;
   #whenIdle: (() => void) | null = null;
+
+  /** See OpenFileOptions. */
+  get flushNote(): FlushNote | null {
+    return this.file.flushNote;
+  }
 
   /** Takes over `file` and `thread`, which works on `queue`. Made by openDiskThread. */
   constructor(

@@ -112,9 +112,9 @@ function preference(one: PresentComponent, other: PresentComponent): number {
   );
 }
 
-/** It can't flush, so what it was sent may be gone. */
-const isSuspect = ({ superblock }: PresentComponent): boolean =>
-  superblock.slots[superblock.slot]?.isMarked === true;
+/** It can't flush, or may have failed to, so what it was sent may be gone. */
+const isSuspect = ({ superblock, isFlushDoubtful }: PresentComponent): boolean =>
+  isFlushDoubtful || superblock.slots[superblock.slot]?.isMarked === true;
 
 function run(source: PresentComponent, input: AssemblyInput): AssemblyDecision {
   const { present, isDegradedAllowed, preferredSource } = input;

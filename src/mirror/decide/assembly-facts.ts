@@ -13,6 +13,8 @@ export interface PresentComponent extends Side {
   readonly isInactive: boolean;
   /** Its label says NOFAILSYNC: who was in step when the run before crashed counts as in step still. */
   readonly noFailSync: boolean;
+  /** A flush of it may have failed when nobody was left to note it: see FlushNote. */
+  readonly isFlushDoubtful: boolean;
 }
 
 export interface AssemblyInput {

@@ -41,8 +41,12 @@ export async function markNoted(
   for (const slot of slots) component.missing.union(await store.readBitmap(slot));
 }
 
-/** It was in step with regions of its own marked, as one that failed as the only good copy: see Component.doubt(). */
-export function doubtsItself({ data, store }: Pick<ComponentMedia, 'data' | 'store'>): boolean {
+/**
+ * It may not have what it reads, since it failed a flush: as the only good copy, which it has noted itself (see
+ * Component.doubt()), or when nobody was left to note it.
+ */
+export function mayLackFlushed({ data, store, flushNote }: ComponentMedia): boolean {
+  if (flushNote?.isInDoubt === true) return true;
   const { slot, slots } = store.superblock;
   const record = slots[slot];
   // One that can't flush has marks, too, and never had anything else.

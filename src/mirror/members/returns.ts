@@ -2,7 +2,7 @@ import { DeviceError } from '../../device/block-device.js';
 import type { ActivityLog } from '../activity-log.js';
 import type { ArrivalRefusal } from './arrival.js';
 import type { Component, ComponentMedia } from '../component.js';
-import { doubtsItself } from '../journal/marks.js';
+import { mayLackFlushed } from '../journal/marks.js';
 import type { Arrival } from '../mirror-options.js';
 import type { MirrorReads } from '../mirror-reads.js';
 import type { ByteRange } from '../../protocol/geometry.js';
@@ -51,7 +51,7 @@ export class Returns {
     component.attach(media, 'attachedStale');
     // Somebody has failed since it was in step, and it may have been this one, in an earlier life of the mirror.
     if (media.store.superblock.genid < this.host.journal.state.genid) component.isCacheDoubtful = true;
-    if (doubtsItself(media)) component.isCacheDoubtful = component.hasFailed = true;
+    if (mayLackFlushed(media)) component.isCacheDoubtful = component.hasFailed = true;
     this.host.options.events.changed('stale', component, null);
     if (!this.host.isAutosync) return 'STALE';
     await this.startResync(component);
@@ -141,6 +141,7 @@ export class Returns {
       return;
     }
     component.isCacheDoubtful = false;
+    component.settleFlushes();
     component.move('resyncFinished');
     host.statesChanged();
     host.options.events.changed('rebuilt', component, null);

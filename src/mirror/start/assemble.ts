@@ -7,10 +7,10 @@ import { Assembly } from './assembly.js';
 import { makeAreas } from './adopt.js';
 import { AssembleError, type AssembleOptions, type AssembledMirror, type StartPlan } from './assembled.js';
 import type { Component, ComponentIdentity } from '../component.js';
-import type { AssemblyDecision, BehindComponent } from '../decide/assembly-decision.js';
+import type { AssemblyDecision } from '../decide/assembly-decision.js';
 import { newUuid } from '../ids.js';
 import type { JournalState } from '../journal/journal.js';
-import { doubtsItself, hear, markEverything, markExtents, markNoted } from '../journal/marks.js';
+import { componentIn, loadMarks, providerIn, type RunDecision } from './load-marks.js';
 import { finishResize, isHalfResized } from './finish-resize.js';
 import { Membership } from '../members/membership.js';
 import { Mirror } from '../mirror.js';
@@ -19,8 +19,6 @@ import type { FoundProvider, PresentProvider } from './assembly.js';
 
 export type { AssembleOptions, AssembledMirror, OpenedProvider, ProviderOpener } from './assembled.js';
 export { AssembleError } from './assembled.js';
-
-type RunDecision = Extract<AssemblyDecision, { outcome: 'run' }>;
 
 /**
  * Starts a mirror from its providers: decides who is copied to whom, writes that down, and starts the resyncs. Rejects
@@ -46,7 +44,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
     assert(source !== undefined, `${options.name}: a source that is not there`);
     const mirror = makeMirror(options, assembly, found, source, decision);
     try {
-      await load(mirror, found, source, decision);
+      await loadMarks(mirror, found, source, decision);
       options.approve?.(planOf(mirror, decision));
       giveUp(mirror, discarded, options);
       await launch(mirror, found, decision);
@@ -210,27 +208,6 @@ function unknownGeneration(
   return { current, history: [], lostAt: lostAt.map((at) => (at === NO_UUID ? at : current)) };
 }
 
-/** What each that is behind misses. Changes nothing outside of memory. */
-async function load(
-  mirror: Mirror,
-  found: readonly PresentProvider[],
-  source: PresentProvider,
-  decision: RunDecision,
-): Promise<void> {
-  for (const behind of [...decision.behind, ...decision.missing]) {
-    await loadMissing(componentIn(mirror, behind.slot), behind, source);
-  }
-  const { slot: sourceSlot } = source.facts.superblock;
-  if (doubtsItself(source.media)) {
-    const component = componentIn(mirror, sourceSlot);
-    await markNoted(component, source.store, [sourceSlot]);
-    component.isCacheDoubtful = true;
-  }
-  for (const { slot, isUnheard } of decision.behind) {
-    if (isUnheard) await hear(componentIn(mirror, slot), providerIn(found, slot).store, decision.active);
-  }
-}
-
 function planOf(mirror: Mirror, { source, active, behind }: RunDecision): StartPlan {
   const inStep = [source, ...active.filter((slot) => slot !== source)];
   return {
@@ -284,32 +261,9 @@ function sayMixture({ options }: Mirror, component: Component): void {
   options.events.changed('mixture', component, component.trouble);
 }
 
-function providerIn(found: readonly PresentProvider[], slot: number): PresentProvider {
-  const provider = found.find(({ facts }) => facts.superblock.slot === slot);
-  assert(provider !== undefined, `assembly: slot ${slot} is not there`);
-  return provider;
-}
-
 /** Of a component that was not there at the start, whose label nobody has read yet. */
 function learn(mirror: Mirror, component: Component, { priority, hardcodedProvider }: DecodedLabel): void {
   if (component.settings.hardcodedProvider !== undefined) return;
   component.settings = { ...component.settings, hardcodedProvider };
   if (component.identity.isPriorityGuessed === true) mirror.setPriority(component, priority);
-}
-
-function componentIn(mirror: Mirror, slot: number): Component {
-  const component = mirror.components.find(({ identity }) => identity.slot === slot);
-  assert(component !== undefined, `${mirror.name}: slot ${slot} is free`);
-  return component;
-}
-
-/** What the source knows. What it was sent itself and could not flush may be gone, and the others may have it. */
-async function loadMissing(
-  component: Component,
-  { slot, isFull }: BehindComponent,
-  { store, facts: { superblock } }: PresentProvider,
-): Promise<void> {
-  await markNoted(component, store, [slot, superblock.slot]);
-  if (superblock.isRunning) markExtents(component, store.readLog());
-  if (isFull) markEverything(component);
 }

@@ -178,6 +178,7 @@ async function find(opener: ProviderOpener): Promise<FoundProvider> {
       ...{ name, isLocal, priority, superblock, genid, syncid, touch },
       isInactive: diskFlags.inactive,
       noFailSync: mirrorFlags.noFailSync,
+      isFlushDoubtful: media.flushNote?.isInDoubt === true,
     };
     return { state: 'ok', name, facts, label, media, store };
   } catch (error) {

@@ -142,6 +142,7 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
     store,
     abandon: handle.abandon,
     ...(opened.lost === undefined ? {} : { lost: opened.lost }),
+    ...(opened.flushNote === undefined ? {} : { flushNote: opened.flushNote }),
     ...(image === undefined ? {} : { seal: () => store.seal(image) }),
     close: () => handle.close(),
     get isClosed() {

@@ -1,5 +1,6 @@
 import type { BlockDevice, DeviceError } from '../../device/block-device.js';
 import type { ContentCheck } from '../../device/content-check.js';
+import type { FlushNote } from '../../device/flush-note.js';
 import type { NewSuperblock } from '../area/area-store.js';
 
 /** A provider as it was opened; whoever opened it no longer closes it. */
@@ -18,9 +19,14 @@ export interface OpenedProvider {
   readonly newArea?: { readonly name: string; make(superblock: NewSuperblock): Promise<void> };
   /** Removes the file of `area`, which holds nothing any more and is closed. Rejects with DeviceError. */
   readonly removeArea?: () => Promise<void>;
+  /** Of one whose flushes are known to this host only: see FlushNote. It is closed with `device`. */
+  readonly flushNote?: FlushDoubt;
   /** Of an image file: when it was written; left out for everything else. */
   readonly image?: ImageTime;
 }
+
+/** What a component has to know of a FlushNote. */
+export type FlushDoubt = Pick<FlushNote, 'isInDoubt' | 'settle'>;
 
 /** When an image file was written last, in nanoseconds since 1970. Both reject with DeviceError. */
 export interface ImageTime {

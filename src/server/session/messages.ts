@@ -21,6 +21,8 @@ export interface SessionConfig {
   readonly sendBufferBytes: number;
   /** Whether other writers of the same file are let in. */
   readonly isShared: boolean;
+  /** The folder of FlushNotes; null to keep none. */
+  readonly flushNotes: string | null;
   /** A flush failed before this session, and no client was told: its first one fails. */
   readonly owesFlush: boolean;
 }

@@ -1,6 +1,7 @@
 import { constants, type Stats, fstat, open } from 'node:fs';
 import { promisify } from 'node:util';
 import { openError, errnoOf } from '../../device/device-errors.js';
+import { openFlushNote, type FlushNote } from '../../device/flush-note.js';
 import { lockAlone } from '../../device/in-use.js';
 import { setSocketBuffers } from '../../device/platform/sockets.js';
 import { type OpenMedium, checksum, flush, trim, writeZeroes } from '../../device/slow-operations.js';
@@ -12,6 +13,8 @@ import type { SlowOperations } from './slow-requests.js';
 export interface ServedFile {
   readonly fd: number;
   readonly operations: SlowOperations;
+  /** Null for a session that does not write, or not alone. */
+  readonly flushNote: FlushNote | null;
 }
 
 const OPEN_FLAGS: Readonly<Record<AccessMode, number>> = {
@@ -42,11 +45,14 @@ export async function openServed(config: SessionConfig): Promise<ServedFile> {
     throw openError(path, 'EIO', 'is smaller than the client was told');
   }
   // The daemon knows its own sessions; the lock also finds those of another daemon, dead or alive, and mirrors.
-  if (config.access !== 'ro' && !config.isShared) await lockAlone(fd, path, LOCK_WAIT_MS);
+  const isAlone = config.access !== 'ro' && !config.isShared;
+  if (isAlone) await lockAlone(fd, path, LOCK_WAIT_MS);
   adjustBuffers(config);
-  const medium: OpenMedium = { fd, name: path, kind: stats.isFile() ? 'file' : 'disk' };
+  const flushNote = isAlone && config.flushNotes !== null ? openFlushNote(config.flushNotes, fd) : null;
+  const medium: OpenMedium = { fd, name: path, kind: stats.isFile() ? 'file' : 'disk', flushNote };
   return {
     fd,
+    flushNote,
     operations: {
       flush: () => flush(medium),
       trim: (range) => trim(medium, range),

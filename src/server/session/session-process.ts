@@ -91,7 +91,7 @@ class SessionProcess {
     assert(early.length <= memory.input.length, 'session: more early bytes than the buffer holds');
     early.copy(memory.input);
     memory.have = early.length;
-    if (config.owesFlush) {
+    if (config.owesFlush || file.flushNote?.isInDoubt === true) {
       const message = `${config.path}: a flush failed before, and no client was told`;
       this.#debt.owe(new DeviceError('DEVICE_IO', 'EIO', message));
     }
@@ -160,6 +160,9 @@ class SessionProcess {
       failed: (message) => this.#log('error', {}, message),
       clock: systemClock,
     });
+    // Otherwise whoever opens the file next has to know of it, also if the daemon is killed before its next session.
+    if (!outcome.owesFlush) this.file.flushNote?.settle();
+    this.file.flushNote?.close();
     await Promise.race([this.#answers.whenIdle(), delay(systemClock, 1000)]);
     this.#watchdog.stop();
     const ended: FromSession = { type: 'ended', reason, facts: this.facts(), ...outcome };

@@ -23,6 +23,7 @@ interface Case {
   /** Slots that are free in its table. */
   readonly removed?: readonly number[];
   readonly noFailSync?: boolean;
+  readonly doubtful?: boolean;
   readonly syncid?: number;
 }
 
@@ -71,6 +72,7 @@ function component(facts: Case): PresentComponent {
     touch: facts.touch ?? null,
     isInactive: facts.inactive ?? false,
     noFailSync: facts.noFailSync ?? false,
+    isFlushDoubtful: facts.doubtful ?? false,
   };
 }
 

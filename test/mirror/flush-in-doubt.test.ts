@@ -1,0 +1,131 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import type { AssembledMirror } from '../../src/mirror/start/assembled.js';
+import { flush } from '../../src/device/request.js';
+import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
+import { writeBytes } from '../support/device-requests.js';
+import { comeBack, componentOf, MemberWorld, statesOf } from '../support/member-world.js';
+import { until } from '../support/until.js';
+
+const block = (value: number): Buffer => Buffer.alloc(4096, value);
+const regionAt = (region: number): number => region * REGION_SIZE_BYTES;
+
+const write = (running: AssembledMirror, region: number, value: number): Promise<void> =>
+  writeBytes(running.mirror, regionAt(region), block(value));
+
+/** `a` is on the mirror's own host. */
+async function makeWorld(): Promise<MemberWorld> {
+  const world = await new MemberWorld('ab').create('ab');
+  world.noted.add('a');
+  return world;
+}
+
+/** The next flush of a disk fails, and the kernel under it forgets what was dirty. */
+function failNextFlush(world: MemberWorld, name: string): void {
+  let left = 1;
+  world.device(name).failing = ({ op }) => op === 'flush' && left-- > 0;
+}
+
+/** Nothing reaches the disks once `isOver`. The mirror's process is killed when this resolves. */
+async function killOnce(world: MemberWorld, isOver: () => boolean): Promise<void> {
+  for (const name of ['a', 'b']) world.plans.set(name, () => (isOver() ? { kind: 'hold' } : null));
+  await until('the kill', isOver);
+  for (let turn = 0; turn < 5; turn++) await nextTurn();
+  world.plans.clear();
+}
+
+/** Its flush fails, and it is killed before anybody has noted that. */
+async function killInFailedFlush(world: MemberWorld, running: AssembledMirror): Promise<void> {
+  let hasFailed = false;
+  world.device('a').failing = ({ op }) => !hasFailed && (hasFailed = op === 'flush');
+  const flushing = flush(running.mirror).catch(() => undefined);
+  await Promise.race([killOnce(world, () => hasFailed), flushing]);
+  expect(hasFailed).toBe(true);
+}
+
+/** Brings back whoever is dropped, until all are in step, as the daemon does. */
+async function untilWhole(running: AssembledMirror): Promise<void> {
+  for (let round = 0; round < 5 && running.mirror.state !== 'COMPLETE'; round++) {
+    for (const { name, isConnected } of running.mirror.components)
+      if (!isConnected) await comeBack(running, name);
+    await until('the resync to end', () =>
+      running.mirror.components.every(({ state }) => state === 'ACTIVE' || state === 'DISCONNECTED'),
+    );
+  }
+  expect(running.mirror.state).toBe('COMPLETE');
+}
+
+/** Both have it, without their caches, too, and nobody doubts anything any more. */
+async function expectSafe(world: MemberWorld, running: AssembledMirror, region: number): Promise<void> {
+  await untilWhole(running);
+  await running.close();
+  expect([...world.inDoubt]).toEqual([]);
+  for (const name of ['a', 'b']) expect(world.data(name)[regionAt(region)], name).toBe(1);
+  const lengthBytes = running.mirror.mediaSizeBytes;
+  expect(world.data('a', lengthBytes).equals(world.data('b', lengthBytes))).toBe(true);
+}
+
+describe('a mirror that is killed between a failed flush and its note', () => {
+  test('takes the other component for the source, and writes the one that failed anew', async () => {
+    const world = await makeWorld();
+    const running = await world.start('ab');
+    await write(running, 3, 1);
+    await killInFailedFlush(world, running);
+    const again = await world.start('ab', { resyncBytesPerSecond: 1 });
+    expect(statesOf(again)).toBe('a SYNCHRONIZING, b ACTIVE');
+    expect(componentOf(again, 'a').isCacheDoubtful).toBe(true);
+    await again.close();
+    // Also where that is interrupted.
+    await expectSafe(world, await world.start('ab'), 3);
+  });
+
+  test('knows what it can not vouch for where there was no other component, and writes it anew when one comes', async () => {
+    const world = await makeWorld();
+    world.gone.add('b');
+    const running = await world.start('ab', { degraded: true });
+    await write(running, 3, 1);
+    await killInFailedFlush(world, running);
+    const alone = await world.start('ab', { degraded: true });
+    expect(componentOf(alone, 'a').missing.isMarked(3)).toBe(true);
+    await alone.close();
+    world.gone.clear();
+    await expectSafe(world, await world.start('ab'), 3);
+  });
+
+  test('and on another host, knows that none of its own were in doubt', async () => {
+    const world = await makeWorld();
+    const running = await world.start('ab');
+    await write(running, 3, 1);
+    await killInFailedFlush(world, running);
+    world.crash(1);
+    const again = await world.start('ab', { resyncBytesPerSecond: 1 });
+    expect(statesOf(again)).toBe('a ACTIVE, b SYNCHRONIZING');
+    await again.close();
+  });
+
+  test('but without a flush under way doubts nothing', async () => {
+    const world = await makeWorld();
+    const running = await world.start('ab');
+    await write(running, 3, 1);
+    await flush(running.mirror);
+    await killOnce(world, () => true);
+    expect([...world.inDoubt]).toEqual([]);
+  });
+});
+
+describe('a mirror whose process was killed with writes in the cache of its host', () => {
+  test('writes them anew when the first flush of the next process fails', async () => {
+    const world = await makeWorld();
+    const running = await world.start('ab');
+    await write(running, 3, 1);
+    await killOnce(world, () => true);
+    // Slow, so that it fails while the other one is still copied to.
+    const again = await world.start('ab', { resyncBytesPerSecond: 1 });
+    expect(statesOf(again)).toBe('a ACTIVE, b SYNCHRONIZING');
+    failNextFlush(world, 'a');
+    await expect(flush(again.mirror)).rejects.toThrow('flush');
+    expect(componentOf(again, 'a').missing.isMarked(3)).toBe(true);
+    await again.close();
+    await expectSafe(world, await world.start('ab'), 3);
+  });
+});
