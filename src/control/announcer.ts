@@ -39,6 +39,7 @@ const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
     'newer',
     (provider) => `${provider} has data that this mirror misses; neither side is touched.`,
   ),
+  doubtful: say('error', null, (provider) => `${provider} has failed to flush, and may have lost writes.`),
   mixture: say('error', null, (provider) => `${provider} is inconsistent, and is used all the same.`),
   discarded: say('warn', 'discarded', (provider) => `${provider}: what was written to it alone is given up.`),
   foreign: say('error', 'foreign', (provider) => `${provider} belongs to another mirror; it is not used.`),

@@ -52,6 +52,8 @@ export interface MirrorServiceOptions {
    * The start fails with ASSEMBLE_MISSING then.
    */
   readonly respectsUsers: boolean;
+  /** Not from a component that may have lost what was written to it last: the start fails with ASSEMBLE_DOUBTFUL then. */
+  readonly refusesDoubt: boolean;
   /** See AssembleOptions. */
   readonly allowsMixture: boolean;
   /** Whether a start that failed so is tried again: then nobody is told of it. Left out: none is. */
@@ -126,7 +128,10 @@ export class MirrorService implements RunningMirror {
     try {
       const assembled = await assemble({
         ...assembleOptions(options, providers, events),
-        approve: () => users.requireNone(),
+        approve: ({ doubt }) => {
+          users.requireNone();
+          if (options.refusesDoubt && doubt !== null) throw doubtful(doubt);
+        },
       });
       service = new MirrorService(options, assembled, announcer, sizes);
       await service.#begin();
@@ -264,6 +269,12 @@ function assembleOptions(
     extentsMax: EXTENTS_MAX,
   };
 }
+
+const doubtful = (doubt: string): AssembleError =>
+  new AssembleError(
+    'ASSEMBLE_DOUBTFUL',
+    `${doubt}; if another component has it, start with that, or go on without what is lost with --force`,
+  );
 
 /** The same opener, which notes what sizes it finds. */
 function noticing(opener: ProviderOpener, sizes: Map<string, ProviderSize>): ProviderOpener {

@@ -13,8 +13,8 @@ export interface FileSessionsOptions extends SessionSettings {
 }
 
 /**
- * Sessions on files and disks, each a process of its own. A flush that failed without a client being told is remembered for
- * as long as this process lives, by what the path leads to: the kernel tells of it once.
+ * Sessions on files and disks, each a process of its own. A flush that failed without a client being told is remembered by
+ * what the path leads to: the kernel tells of it once. What outlives this process is the session's FlushNote.
  */
 export class FileSessions extends SessionSupervisor<RunningSession> {
   constructor(options: FileSessionsOptions) {

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import type { AssembledMirror } from '../../src/mirror/start/assembled.js';
+import type { AssembledMirror, StartPlan } from '../../src/mirror/start/assembled.js';
 import { flush } from '../../src/device/request.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { writeBytes } from '../support/device-requests.js';
@@ -85,7 +85,21 @@ describe('a mirror that is killed between a failed flush and its note', () => {
     const running = await world.start('ab', { degraded: true });
     await write(running, 3, 1);
     await killInFailedFlush(world, running);
+    let doubt: string | null = null;
+    const refuse = (plan: StartPlan): never => {
+      doubt = plan.doubt;
+      throw new Error('refused');
+    };
+    // Whoever refuses it changes nothing.
+    for (let round = 0; round < 2; round++)
+      await expect(world.start('ab', { degraded: true, approve: refuse })).rejects.toThrow('refused');
     const alone = await world.start('ab', { degraded: true });
+    const { mediaSizeBytes } = alone.mirror;
+    expect(doubt).toBe(
+      `a may have lost what was written to it last, because a flush of it failed: ` +
+        `at most ${mediaSizeBytes} bytes, 0 to ${mediaSizeBytes - 1}`,
+    );
+    expect(componentOf(alone, 'a').trouble).toContain('may have lost');
     expect(componentOf(alone, 'a').missing.isMarked(3)).toBe(true);
     await alone.close();
     world.gone.clear();

@@ -58,8 +58,9 @@ export class Host {
     return stderr;
   }
 
-  async serve(): Promise<void> {
-    this.server = startOwn('ggmirror', ['serve', '-p', String(this.port), this.image], this.#environment);
+  async serve(environment: Readonly<Record<string, string>> = {}): Promise<void> {
+    const words = ['serve', '-p', String(this.port), this.image];
+    this.server = startOwn('ggmirror', words, { ...environment, ...this.#environment });
     await until('a server', () => connectOnce(this.port));
   }
 
@@ -150,6 +151,11 @@ export class TwoHosts {
       return new Host(name, image, scratch.path(`run-${host}`), await freePort(), logs);
     };
     return new TwoHosts(scratch, logs, name, await makeHost('primary'), await makeHost('backup'));
+  }
+
+  /** For what else a test needs; removed by close(). */
+  get directory(): string {
+    return this.scratch.path('.');
   }
 
   async close(): Promise<void> {

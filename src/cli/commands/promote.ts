@@ -39,7 +39,7 @@ export function promoteCommand(): Command {
     .option('--config <file>', `the configuration file (default: ${defaultConfigPath(process.platform)})`)
     .option(
       '-f, --force',
-      'also if a client writes to the image, which is sent away, or somebody else uses a component elsewhere',
+      'also if a client writes to the image, which is sent away; if somebody else uses a component elsewhere; or if the image may have lost what was written to it last',
     )
     .option(
       '--inconsistent',
@@ -51,8 +51,9 @@ export function promoteCommand(): Command {
     const [settings] = wantedSettings({ name, providers, config: flags.config, given });
     if (settings === undefined) throw new UsageError(`no components of ${name} are known; name them`);
     const isForced = flags.force === true;
-    const alone = { degraded: true, startPolicy: 'degraded', respectsUsers: !isForced } as const;
-    const wanted = { ...settings, ...alone, allowsMixture: flags.inconsistent === true };
+    const alone = { degraded: true, startPolicy: 'degraded' } as const;
+    const careful = { respectsUsers: !isForced, refusesDoubt: !isForced };
+    const wanted = { ...settings, ...alone, ...careful, allowsMixture: flags.inconsistent === true };
     const lines = await withSignals((interrupt) => promote(wanted, isForced, interrupt));
     writeQuietly(process.stdout, `${lines.join('\n')}\n`);
   });

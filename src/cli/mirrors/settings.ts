@@ -34,9 +34,9 @@ type PlainOptions = Pick<
 export interface MirrorSettings extends PlainOptions {
   /** Null for 'safe'; 'degraded' if `degraded` is true. */
   readonly startPolicy: StartPolicy | null;
-  /** See MirrorServiceOptions. */
+  /** This and the next two: see MirrorServiceOptions. */
   readonly respectsUsers: boolean;
-  /** See AssembleOptions. */
+  readonly refusesDoubt: boolean;
   readonly allowsMixture: boolean;
   readonly components: readonly ComponentSpec[];
   readonly runDirectory: string;

@@ -23,6 +23,7 @@ export function settingsOf(
     degraded: options.degraded,
     startPolicy: startPolicyOf(options),
     respectsUsers: false,
+    refusesDoubt: false,
     allowsMixture: false,
     source: null,
     balance: options.balance,

@@ -16,6 +16,7 @@ import { Membership } from '../members/membership.js';
 import { Mirror } from '../mirror.js';
 import { settleStart } from './split-brain.js';
 import type { FoundProvider, PresentProvider } from './assembly.js';
+import { doubtOf, warnOfSource } from './warnings.js';
 
 export type { AssembleOptions, AssembledMirror, OpenedProvider, ProviderOpener } from './assembled.js';
 export { AssembleError } from './assembled.js';
@@ -210,7 +211,9 @@ function unknownGeneration(
 
 function planOf(mirror: Mirror, { source, active, behind }: RunDecision): StartPlan {
   const inStep = [source, ...active.filter((slot) => slot !== source)];
+  const doubt = doubtOf(componentIn(mirror, source));
   return {
+    doubt: doubt === null ? null : `${componentIn(mirror, source).name} ${doubt}`,
     kept: inStep.map((slot) => componentIn(mirror, slot).name),
     overwritten: behind.map(({ slot }) => {
       const { name, missing } = componentIn(mirror, slot);
@@ -242,7 +245,7 @@ async function launch(
   for (const slot of decision.active)
     mirror.attachActive(componentIn(mirror, slot), providerIn(found, slot).media);
   await mirror.journal.begin({ isOutside: decision.beginsGeneration });
-  if (decision.isMixture) sayMixture(mirror, componentIn(mirror, decision.source));
+  warnOfSource(mirror, componentIn(mirror, decision.source), decision.isMixture);
   const full = mirror.components.filter(({ isFull }) => isFull);
   if (full.length > 0) {
     // All their bits are on stable storage now, and from here on tell how far the copy has come.
@@ -252,13 +255,6 @@ async function launch(
   for (const { slot } of decision.behind) {
     await mirror.returns.admit(componentIn(mirror, slot), providerIn(found, slot).media);
   }
-}
-
-function sayMixture({ options }: Mirror, component: Component): void {
-  component.trouble =
-    'it is a mixture of old and new data, because the copy to it had not ended; check what is on it before you rely ' +
-    'on it. What it was copied from is a split brain when it comes, and is not overwritten';
-  options.events.changed('mixture', component, component.trouble);
 }
 
 /** Of a component that was not there at the start, whose label nobody has read yet. */

@@ -46,6 +46,8 @@ export interface StartPlan {
   /** In step with each other, the source first. */
   readonly kept: readonly string[];
   readonly overwritten: readonly { readonly name: string; readonly copyBytes: number }[];
+  /** What the source may have lost, for people; null if nothing. */
+  readonly doubt: string | null;
 }
 
 export interface AssembledMirror {
@@ -69,6 +71,8 @@ export type AssembleErrorCode =
   | 'ASSEMBLE_NO_SPLIT_BRAIN'
   /** No component can be the source. */
   | 'ASSEMBLE_NO_SOURCE'
+  /** Given by `approve`: the only source that is there may have lost what was written to it last. */
+  | 'ASSEMBLE_DOUBTFUL'
   /** A label or private area is none, damaged or another mirror's. */
   | 'ASSEMBLE_FOREIGN';
 
