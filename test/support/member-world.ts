@@ -185,7 +185,10 @@ export class MemberWorld {
   #openNoted(name: string): OpenedProvider {
     const flushNote = new FlushNote({
       wasInDoubt: this.inDoubt.has(name),
-      keep: (isInDoubt) => void (isInDoubt ? this.inDoubt.add(name) : this.inDoubt.delete(name)),
+      keep: (isInDoubt) => {
+        if (isInDoubt) this.inDoubt.add(name);
+        else this.inDoubt.delete(name);
+      },
       close: () => undefined,
     });
     return { device: withNote(this.#connect(name), flushNote), area: null, flushNote };
