@@ -7,6 +7,7 @@ import type { ComponentStatus, MirrorStatus } from '../../src/control/status.js'
 import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, type CliResult } from '../support/cli.js';
+import { keepDaemonLogs, type DaemonLogs } from '../support/fake-logger.js';
 import { NbdClient } from '../support/nbd-client.js';
 import { connectOnce, freePort } from '../support/ports.js';
 import { pauseFamily, isAlive, killFamily, startOwn, untilGone, type Running } from '../support/processes.js';
@@ -26,9 +27,11 @@ let uri: string;
 let server: Running | null;
 /** Of the mirrors that were started in the background. */
 let daemons: number[];
+let logs: DaemonLogs;
 
 beforeEach(async () => {
   scratch = makeScratch();
+  logs = keepDaemonLogs(scratch);
   [local, backup] = [scratch.path('local.img'), scratch.path('backup.img')];
   await createImage(local, IMAGE_BYTES);
   await createImage(backup, IMAGE_BYTES);
@@ -41,11 +44,12 @@ beforeEach(async () => {
 afterEach(async () => {
   for (const pid of daemons) if (isAlive(pid)) await killFamily(pid);
   await server?.stop();
+  logs.keep();
   scratch.remove();
 });
 
 const run = (...words: readonly string[]): Promise<CliResult> =>
-  runCli(words, { GGMIRROR_RUN_DIR: scratch.path('run') });
+  runCli(words, { ...logs.environment, GGMIRROR_RUN_DIR: scratch.path('run') });
 
 async function succeed(...words: readonly string[]): Promise<string> {
   const { code, stdout, stderr } = await run(...words);
@@ -84,10 +88,14 @@ const remoteOf = ({ components }: MirrorStatus): ComponentStatus | undefined =>
   components.find(({ name }) => name === uri);
 
 async function untilState(state: MirrorStatus['state']): Promise<MirrorStatus> {
-  return await until(state, async () => {
-    const now = await status();
-    return now.state === state ? now : null;
-  });
+  let now = await status();
+  return await until(
+    () => `${state}: ${JSON.stringify(now)}`,
+    async () => {
+      now = await status();
+      return now.state === state ? now : null;
+    },
+  );
 }
 
 const nbdPath = (): string => scratch.path(`run/${NAME}.nbd`);

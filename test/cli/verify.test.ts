@@ -8,6 +8,7 @@ import type { VerifyStatus } from '../../src/control/verify-status.js';
 import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
 import { runCli, type CliResult } from '../support/cli.js';
+import { keepDaemonLogs, type DaemonLogs } from '../support/fake-logger.js';
 import { connectOnce, freePort } from '../support/ports.js';
 import { isAlive, killFamily, startOwn, type Running } from '../support/processes.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
@@ -68,9 +69,10 @@ describe('ggmirror verify', () => {
   let uri: string;
   let server: Running;
   let daemon: number;
+  let logs: DaemonLogs;
 
   const run = (...words: readonly string[]): Promise<CliResult> =>
-    runCli(words, { GGMIRROR_RUN_DIR: scratch.path('run') });
+    runCli(words, { ...logs.environment, GGMIRROR_RUN_DIR: scratch.path('run') });
 
   async function succeed(...words: readonly string[]): Promise<string> {
     const { code, stdout, stderr } = await run(...words);
@@ -100,6 +102,7 @@ describe('ggmirror verify', () => {
 
   beforeEach(async () => {
     scratch = makeScratch();
+    logs = keepDaemonLogs(scratch);
     [local, backup] = [scratch.path('local.img'), scratch.path('backup.img')];
     await createImage(local, 32 * MIB);
     await createImage(backup, 32 * MIB);
@@ -115,6 +118,7 @@ describe('ggmirror verify', () => {
   afterEach(async () => {
     if (isAlive(daemon)) await killFamily(daemon);
     await server.stop();
+    logs.keep();
     scratch.remove();
   });
 

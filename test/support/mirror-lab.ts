@@ -1,4 +1,4 @@
-import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { askMirror } from '../../src/control/control-client.js';
 import type { ComponentStatus, MirrorStatus } from '../../src/control/status.js';
 import { systemClock } from '../../src/device/clock.js';
@@ -11,6 +11,8 @@ import { isAlive, killFamily, pauseFamily, startOwn, untilGone, type Running } f
 import { makeScratch } from './scratch.js';
 import { runTool } from './tools.js';
 import { PATIENCE_MS, until } from './until.js';
+
+export { headOf } from './image-head.js';
 
 /** Another host, with one image and a server for it. What goes to it and comes from it is counted. */
 export class Backup {
@@ -163,22 +165,6 @@ export class MirrorLab {
     this.#logs.keep();
     this.scratch.remove();
   }
-}
-
-/** The first bytes of an image. */
-export function headOf(image: string, lengthBytes: number): Buffer {
-  const bytes = Buffer.alloc(lengthBytes);
-  const fd = openSync(image, 'r');
-  try {
-    for (let at = 0; at < lengthBytes;) {
-      const count = readSync(fd, bytes, at, lengthBytes - at, at);
-      if (count === 0) throw new Error(`${image} has only ${at} bytes`);
-      at += count;
-    }
-  } finally {
-    closeSync(fd);
-  }
-  return bytes;
 }
 
 /** A new file of random bytes, which its file system has promised to keep. */

@@ -1,4 +1,4 @@
-import { headOf } from '../support/mirror-lab.js';
+import { headOf } from '../support/image-head.js';
 import { readSector, SECTOR_BYTES } from './blocks.js';
 
 const SHOWN = 12;
