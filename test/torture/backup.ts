@@ -4,6 +4,7 @@ import { areaOffsetBytes, areaSizeBytes } from '../../src/protocol/area-layout.j
 import { familyOf } from '../support/families.js';
 import type { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
+import type { HostClock } from './host-clock.js';
 import type { Cable } from './hosts.js';
 import { Program } from './programs.js';
 
@@ -30,6 +31,7 @@ export class Backup {
     private readonly imageBytes: number,
     readonly logPath: string,
     readonly runDirectory: string,
+    readonly clock: HostClock,
     private readonly endedByItself: (what: string) => void,
   ) {}
 
@@ -59,6 +61,7 @@ export class Backup {
     const server = this.#server;
     this.#server = null;
     await server?.kill();
+    if (server !== null) this.clock.stamp(this.image);
   }
 
   /** One of the processes that serve a client each, if there is one. */

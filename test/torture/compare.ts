@@ -10,8 +10,16 @@ export interface Compared {
   readonly seed: number;
 }
 
+/** Throws if they are not, with what `tell` says of the writes that are found there. */
+export function requireSame(compared: Compared, tell: (writeNumber: number) => string): void {
+  const different = differences(compared);
+  if (different === null) return;
+  const numbers = [...different.matchAll(/ has (\d+)/g)].map(([, number]) => Number(number));
+  throw new Error(`${different}\n${[...new Set(numbers)].map(tell).join('\n')}`);
+}
+
 /** Where the images differ, and what they say there; null if they don't. */
-export function differences({ images, lengthBytes, seed }: Compared): string | null {
+function differences({ images, lengthBytes, seed }: Compared): string | null {
   const contents = [...images].map(([name, path]) => ({ name, bytes: headOf(path, lengthBytes) }));
   const [first, ...others] = contents;
   if (first === undefined || others.every(({ bytes }) => bytes.equals(first.bytes))) return null;

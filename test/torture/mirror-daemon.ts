@@ -3,6 +3,7 @@ import type { MirrorStatus } from '../../src/control/status.js';
 import { systemClock } from '../../src/device/clock.js';
 import { runTool } from '../support/tools.js';
 import { until } from '../support/until.js';
+import type { HostClock } from './host-clock.js';
 import type { Host } from './hosts.js';
 import { commandOn, Program } from './programs.js';
 
@@ -17,6 +18,7 @@ export interface MirrorDaemonOptions {
   readonly timeoutSeconds: number;
   readonly runDirectory: string;
   readonly logPath: string;
+  readonly clock: HostClock;
   readonly endedByItself: (what: string) => void;
 }
 
@@ -83,6 +85,7 @@ export class MirrorDaemon {
   async kill(): Promise<void> {
     const program = this.#leave();
     await program?.kill();
+    if (program !== null) this.options.clock.stamp(this.options.local);
     this.#learn(program);
   }
 

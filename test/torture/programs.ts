@@ -4,6 +4,7 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { familyOf, killFamily, pauseFamily, untilGone } from '../support/families.js';
 import { until } from '../support/until.js';
+import type { HostClock } from './host-clock.js';
 import type { Host } from './hosts.js';
 
 /** More than a mirror waits for its clients and its disks. */
@@ -18,13 +19,19 @@ function packageRoot(): string {
 
 const GGMIRROR = join(packageRoot(), 'dist/cli/ggmirror.js');
 
-/** The command line of `ggmirror` with these words on a host. */
-export const commandOn = (host: Host, words: readonly string[]): [string, ...string[]] => [
-  ...host.enter,
-  process.execPath,
-  GGMIRROR,
-  ...words,
-];
+/** The command line of `ggmirror` with these words on a host; `before` comes between the two. */
+export const commandOn = (
+  host: Host,
+  words: readonly string[],
+  before: readonly string[] = [],
+): [string, ...string[]] => [...host.enter, ...before, process.execPath, GGMIRROR, ...words];
+
+export interface ProgramOptions {
+  readonly logPath: string;
+  readonly runDirectory: string;
+  /** Of the host. */
+  readonly clock: HostClock;
+}
 
 /** A `ggmirror` in the foreground on a host. Everything that it says goes to a file. */
 export class Program {
@@ -45,17 +52,17 @@ export class Program {
   static start(
     host: Host,
     words: readonly string[],
-    { logPath, runDirectory }: { readonly logPath: string; readonly runDirectory: string },
+    { logPath, runDirectory, clock }: ProgramOptions,
     endedByItself: (how: string) => void,
   ): Program {
     const log = openSync(logPath, 'a');
     const logFromBytes = readFileSync(logPath).length;
-    const [command, ...rest] = commandOn(host, words);
+    const [command, ...rest] = commandOn(host, words, clock.anUptime());
     // In a group of its own: an interrupt from the terminal is for us, and we end it in order.
     const child = spawn(command, rest, {
       stdio: ['ignore', log, log],
       detached: true,
-      env: { ...process.env, GGMIRROR_RUN_DIR: runDirectory },
+      env: { ...process.env, GGMIRROR_RUN_DIR: runDirectory, ...clock.environment },
     });
     closeSync(log);
     if (child.pid === undefined) throw new Error(`${command} can't be started`);

@@ -4,9 +4,10 @@ import { dirname, join } from 'node:path';
 import { createImage } from '../../src/device/file-device.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { Backup } from './backup.js';
-import { differences } from './compare.js';
+import { requireSame } from './compare.js';
 import { EventLog } from './event-log.js';
 import { canMakeFileSystems, FileSystem } from './file-system.js';
+import { HostClocks } from './host-clock.js';
 import { Hosts } from './hosts.js';
 import { inStep } from './in-step.js';
 import { MirrorDaemon } from './mirror-daemon.js';
@@ -15,6 +16,7 @@ import { Primary } from './primary.js';
 import {
   backupVictim,
   cableVictim,
+  clockVictim,
   diskVictim,
   mirrorVictim,
   Troublemaker,
@@ -79,6 +81,7 @@ class Torture {
   readonly #fileSystem: FileSystem | null;
   readonly #primary: Primary;
   readonly #operator: Operator;
+  readonly #clocks: HostClocks;
   readonly #mounts: string[] = [];
   readonly #troublemaker: Troublemaker;
   readonly #local: string;
@@ -94,6 +97,7 @@ class Torture {
     const { seed, folder } = options;
     this.#log = new EventLog(join(folder, 'events.log'), options.tell);
     this.#random = new SeededRandom(seed);
+    this.#clocks = new HostClocks(folder, seed);
     this.#broken = new Promise((_, reject) => (this.#reject = reject));
     this.#broken.catch(() => undefined);
     options.signal?.addEventListener('abort', () => this.broken('interrupted'));
@@ -102,7 +106,16 @@ class Torture {
     this.#hosts = new Hosts(this.#random.chance(0.3) ? 2 : 1);
     this.#backups = this.#hosts.cables.map((cable, index) => {
       const [image, log] = [join(folder, `disk${index}/backup.img`), join(folder, `backup${index}.log`)];
-      return new Backup(index, cable, image, IMAGE_BYTES, log, join(folder, `run${index}`), endedByItself);
+      return new Backup(
+        index,
+        cable,
+        image,
+        IMAGE_BYTES,
+        log,
+        join(folder, `run${index}`),
+        this.#clocks.of(`backup${index}`),
+        endedByItself,
+      );
     });
     this.#local = join(folder, 'disk/local.img');
     this.#mirror = new MirrorDaemon({
@@ -113,6 +126,7 @@ class Torture {
       timeoutSeconds: TIMEOUT_SECONDS,
       runDirectory: join(folder, 'run'),
       logPath: join(folder, 'mirror.log'),
+      clock: this.#clocks.of('primary'),
       endedByItself,
     });
     this.#fileSystem = canMakeFileSystems() ? this.#newFileSystem() : null;
@@ -217,6 +231,7 @@ class Torture {
         diskVictim(backup),
       ]),
       mirrorVictim(this.#primary),
+      ...this.#clocks.all.map((clock) => clockVictim(clock, this.#log)),
     ];
     workload.start();
     const seed = this.#random.below(1_000_000);
@@ -285,11 +300,10 @@ class Torture {
       ['local', this.#local],
       ...this.#backups.map(({ name, image }) => [name, image] as const),
     ]);
-    const different = differences({ images, lengthBytes, seed: this.options.seed });
-    if (different === null) return;
-    const numbers = [...different.matchAll(/ has (\d+)/g)].map(([, number]) => Number(number));
-    const told = [...new Set(numbers)].map((number) => this.#workload?.tell(number) ?? '');
-    throw new Error(`${different}\n${told.join('\n')}`);
+    requireSame(
+      { images, lengthBytes, seed: this.options.seed },
+      (number) => this.#workload?.tell(number) ?? '',
+    );
   }
 
   /** Waits for it in any case, and rejects if something is broken then: nothing new may begin. */

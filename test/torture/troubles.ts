@@ -1,6 +1,7 @@
 import type { SeededRandom } from '../support/seeded-random.js';
 import { SPOILS, type Backup } from './backup.js';
 import type { EventLog } from './event-log.js';
+import type { HostClock } from './host-clock.js';
 import { CABLE_TROUBLES } from './hosts.js';
 import type { Primary } from './primary.js';
 
@@ -83,6 +84,17 @@ export function mirrorVictim(mirror: Primary): Victim {
       { kind: 'stop mirror', lastsMsMax: 1000, begin: () => mirror.stop(), end: () => mirror.start() },
     ],
   };
+}
+
+/** A clock stays wrong until it jumps again. */
+export function clockVictim(clock: HostClock, log: EventLog): Victim {
+  const jump = {
+    kind: 'clock jump',
+    lastsMsMax: 1,
+    begin: () => log.note(`the clock of ${clock.host} is wrong by ${clock.jump() / 1000} s`),
+    end: () => undefined,
+  };
+  return { name: `clock of ${clock.host}`, troubles: [jump] };
 }
 
 /** Between troubles of one victim. */
