@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { AssembleError, type AssembledMirror } from '../../src/mirror/start/assemble.js';
 import { MembershipError } from '../../src/mirror/members/membership-error.js';
+import type { OpenedProvider } from '../../src/mirror/start/provider.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';
 import {
   comeBack,
@@ -62,6 +63,30 @@ describe('insert', () => {
     expect(await world.label('d')).toBeNull();
     running.mirror.drop(componentOf(running, 'b'), new Error('gone') as never);
     await expect(insert('d')).rejects.toThrow('Not all disks connected.');
+    await running.close();
+  });
+
+  test('of one that is lost with a request that hangs in the disk: it is not opened again before that is over', async () => {
+    const world = await new MemberWorld('ab').create('a');
+    const running = await world.start('a');
+    let letClose: () => void = () => undefined;
+    const hangs = new Promise<void>((resolve) => (letClose = resolve));
+    let opens = 0;
+    const open = async (): Promise<OpenedProvider> => {
+      const opened = await world.opener('b').open();
+      opens += 1;
+      if (opens === 2) opened.device.close = () => hangs;
+      return opened;
+    };
+    await running.members.insert({ ...world.opener('b'), open }, INSERTED);
+    await untilComplete(running);
+    running.mirror.drop(componentOf(running, 'b'), new Error('gone') as never);
+    await expect(comeBack(running, 'b')).rejects.toThrow('still has a request under way');
+    letClose();
+    await hangs;
+    await until('b to come back', () => comeBack(running, 'b').then(Boolean, () => false));
+    await untilComplete(running);
+    expect(opens).toBe(3);
     await running.close();
   });
 

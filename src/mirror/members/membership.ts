@@ -1,7 +1,7 @@
 import { DeviceError } from '../../device/block-device.js';
 import { messageOf } from '../../protocol/errors.js';
 import { NO_UUID, SLOT_COUNT, type Uuid } from '../../protocol/superblock.js';
-import type { Component } from '../component.js';
+import type { Component, ComponentMedia } from '../component.js';
 import { labelIdOf, newUuid } from '../ids.js';
 import { MembershipError } from './membership-error.js';
 import type { Mirror } from '../mirror.js';
@@ -23,7 +23,7 @@ export interface InsertOptions {
 
 /** Which provider is which component. */
 export interface ProviderTable {
-  take(slot: number, opener: ProviderOpener): void;
+  take(slot: number, opener: ProviderOpener, media: ComponentMedia): void;
   release(slot: number): void;
   /** Wipes label and private area of a component that is not connected. */
   erase(component: Component): Promise<void>;
@@ -212,7 +212,7 @@ export class Membership {
       await media.close();
       throw error;
     }
-    this.assembly.take(slot, opener);
+    this.assembly.take(slot, opener, media);
     mirror.options.events.changed('inserted', component, null);
     if (isInactive) await media.close();
     else await mirror.arrive(component, { media, superblock, touch: null });

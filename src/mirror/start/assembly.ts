@@ -92,9 +92,10 @@ export class Assembly {
     };
   }
 
-  /** A component has come to a free slot. */
-  take(slot: number, opener: ProviderOpener): void {
+  /** A component has come to a free slot, as it was opened for that. */
+  take(slot: number, opener: ProviderOpener, media: ComponentMedia): void {
     this.#openers.set(slot, opener);
+    this.#media.set(slot, media);
   }
 
   /** A slot is free again. */
