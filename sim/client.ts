@@ -3,6 +3,7 @@ import type { Budget } from './budget.js';
 import { ZEROES, fillSectors, readSector } from './content.js';
 import { SECTOR_BYTES } from './disk.js';
 import type { Registers, SectorRange, WriteRecord } from './registers.js';
+import { expectWithin } from './patience.js';
 import type { ClientOp } from './steps.js';
 import type { World } from './world.js';
 
@@ -13,8 +14,8 @@ export interface ClientOptions {
   readonly registers: Registers;
   /** Left out without a mirror. */
   readonly budget?: Budget;
-  /** A request that takes longer hangs. */
-  readonly hangMs: () => number;
+  /** A request that takes longer hangs, as it is known by now. It was started then, when so many others were under way. */
+  readonly hangMs: (startedMs: number, inFlight: number) => number;
 }
 
 /** Who uses the mirror: writes what can be recognised, and judges what it reads. */
@@ -112,11 +113,16 @@ export class Client {
     const life = this.#life;
     const startedMs = world.nowMs;
     const what = `${request.op} of ${request.lengthBytes / SECTOR_BYTES} sectors from ${request.offsetBytes / SECTOR_BYTES} on`;
+    const inFlight = this.#inFlight;
     this.#inFlight += 1;
     world.say(() => `client: ${what} (write ${this.#writeNumber})`);
-    const timer = world.after(hangMs(), () => {
-      if (life === this.#life) world.fail(`a ${what} hangs since ${(startedMs / 1000).toFixed(3)} s`);
-    });
+    const timer = expectWithin(
+      world,
+      () => hangMs(startedMs, inFlight),
+      () => {
+        if (life === this.#life) world.fail(`a ${what} hangs since ${(startedMs / 1000).toFixed(3)} s`);
+      },
+    );
     let isAnswered = false;
     mirror.start({
       ...request,

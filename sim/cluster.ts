@@ -2,7 +2,7 @@ import type { BlockDevice, BlockIo, Capabilities } from '../src/device/block-dev
 import { createMirror, geometryOf } from '../src/mirror/start/create.js';
 import { Chance } from './chance.js';
 import { SECTOR_BYTES, SimDisk, type Chunks } from './disk.js';
-import { DiskConduct } from './disk-handle.js';
+import { DiskConduct, NORMAL_LATENCY_MS } from './disk-handle.js';
 import { Host } from './host.js';
 import { Link } from './link.js';
 import { openSimRemote, type OpenSimRemote } from './remote.js';
@@ -136,7 +136,7 @@ export class Cluster {
     for (const link of this.#links.values()) link.heal();
     for (const host of this.hosts) {
       host.drive.conduct.heal();
-      host.drive.conduct.latencyMs = 0.3;
+      host.drive.conduct.latencyMs = NORMAL_LATENCY_MS;
       host.powerOn();
     }
   }

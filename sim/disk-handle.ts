@@ -13,12 +13,23 @@ import { SECTOR_BYTES, type SimDisk, type WriteMark } from './disk.js';
 import type { SimProcess } from './process.js';
 import type { World } from './world.js';
 
+/** How long answers of a disk take on average. */
+export const NORMAL_LATENCY_MS = 0.3;
+
+interface Span {
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
 /** How a disk behaves at the moment; faults are set and reset from outside. */
 export class DiskConduct {
   /** Answers take this long on average. */
-  latencyMs = 0.3;
+  latencyMs = NORMAL_LATENCY_MS;
   /** Until then it answers nothing. */
   hungUntilMs = 0;
+  /** When it was slow, and how slow; and when it hung, if nothing has healed it. */
+  readonly #slow: (Span & { readonly latencyMs: number })[] = [];
+  readonly #hung: Span[] = [];
   /** How many of the next requests of each kind fail. */
   readonly failing = { read: 0, write: 0, flush: 0 };
   /** Called before a flush takes effect: a moment at which a loss of power does the most harm. */
@@ -29,6 +40,29 @@ export class DiskConduct {
   repaired: (range: ByteRange) => void = () => undefined;
   /** Called before a write takes effect, in whole or in part; null for zeros. */
   beforeWrite: (range: ByteRange, bytes: Buffer | null) => void = () => undefined;
+
+  hang(span: Span): void {
+    this.hungUntilMs = span.untilMs;
+    this.#hung.push(span);
+  }
+
+  /** Until somebody sets the latency anew. */
+  slowDown(span: Span, latencyMs: number): void {
+    this.latencyMs = latencyMs;
+    this.#slow.push({ ...span, latencyMs });
+  }
+
+  /** For how long of a time it hung. */
+  hungMs({ fromMs, untilMs }: Span): number {
+    const parts = this.#hung.map((one) => Math.min(one.untilMs, untilMs) - Math.max(one.fromMs, fromMs));
+    return parts.reduce((sum, partMs) => sum + Math.max(0, partMs), 0);
+  }
+
+  /** The most that answers took on average, since then. */
+  slowestMs(fromMs: number): number {
+    const slow = this.#slow.filter(({ untilMs }) => untilMs >= fromMs).map(({ latencyMs }) => latencyMs);
+    return Math.max(NORMAL_LATENCY_MS, ...slow);
+  }
 
   heal(): void {
     this.hungUntilMs = 0;

@@ -9,6 +9,7 @@ import { Daemon } from './daemon.js';
 import type { Host } from './host.js';
 import type { MirrorSettings } from './plan.js';
 import type { Overwrites } from './overwrites.js';
+import { expectWithin, type Patience } from './patience.js';
 import type { Registers } from './registers.js';
 import { Roster } from './roster.js';
 import type { MemberCommand, Restart } from './steps.js';
@@ -21,6 +22,7 @@ export interface OperatorOptions {
   readonly registers: Registers;
   readonly budget: Budget;
   readonly overwrites: Overwrites;
+  readonly patience: Patience;
 }
 
 const RETRY_MS = 1000;
@@ -116,13 +118,18 @@ export class Operator {
   /** Ends the mirror cleanly; nothing new is asked of it meanwhile. */
   stop(restart: Restart): void {
     const daemon = this.#daemon;
-    const { client, registers, cluster } = this.options;
+    const { client, registers, cluster, patience } = this.options;
     const { world } = cluster;
     if (daemon === null || !this.#isUp || daemon.isStopping) return;
     daemon.isStopping = true;
-    const hang = world.after(this.#stopMs, () => {
-      if (daemon.process.isAlive) world.fail('the mirror does not stop');
-    });
+    const fromMs = world.nowMs;
+    const hang = expectWithin(
+      world,
+      () => patience.allowedToStopMs(fromMs),
+      () => {
+        if (daemon.process.isAlive) world.fail('the mirror does not stop');
+      },
+    );
     const stop = async (): Promise<void> => {
       const startedAt = world.nextOrder();
       try {
@@ -148,11 +155,6 @@ export class Operator {
           .catch((error: unknown) => world.fail(error as Error));
     };
     world.after(0, whenQuiet);
-  }
-
-  /** Of a stop: the time-outs of everything that may hang, one after another. */
-  get #stopMs(): number {
-    return 120_000 + 4 * this.options.settings.timeoutMs;
   }
 
   /** Does what is asked for if the mirror does; what it was cut off from is not known until the next start. */
@@ -261,6 +263,7 @@ export class Operator {
     // Whoever of them is the source now, it may have lost what was not flushed.
     if (isLossy) registers.powerLost(world.nextOrder());
     this.options.overwrites.settle();
+    this.options.patience.inStep(daemon.hostsIn('ACTIVE'));
     this.#isUp = true;
     this.#needsAll = false;
     this.#inStep.clear();
@@ -309,11 +312,13 @@ export class Operator {
   }
 
   #changed(what: string, component: Component, why: string | null): void {
-    const { cluster, budget, overwrites } = this.options;
+    const { cluster, budget, overwrites, patience } = this.options;
     const { world, hosts } = cluster;
     const index = hosts.findIndex(({ name }) => name === component.name);
     const writtenBytes = (): number => overwrites.bytesTo(cluster.host(index).drive.disk);
     world.say(() => `mirror: ${component.name} ${what}${why === null ? '' : `: ${why}`}`);
+    if (what === 'stale') patience.arrived();
+    patience.inStep(this.#daemon?.hostsIn('ACTIVE') ?? []);
     if (what === 'stale' && this.#isUp) this.#attachedAt.set(index, world.nextOrder());
     if (what === 'rebuilding') {
       this.#mixed.add(index);

@@ -12,6 +12,7 @@ import { guardProcess, type Trace } from './guard.js';
 import { Operator } from './operator.js';
 import type { Plan } from './plan.js';
 import { Overwrites } from './overwrites.js';
+import { Patience } from './patience.js';
 import { Registers } from './registers.js';
 import type { Restart, Step } from './steps.js';
 import { watchSeed } from './watchdog.js';
@@ -74,7 +75,13 @@ class Simulation {
     this.#chance = chance.fork('looks');
     const registers = this.#registers;
     const budget = (this.#budget = new Budget(cluster.hosts.length, () => this.#operator.isWhole));
-    this.#client = new Client({ world, registers, budget, hangMs: () => 120_000 });
+    const patience = new Patience(cluster, plan.settings.timeoutMs);
+    this.#client = new Client({
+      world,
+      registers,
+      budget,
+      hangMs: (fromMs, inFlight) => patience.allowedMs(fromMs, inFlight),
+    });
     const overwrites = new Overwrites({
       ...{ registers, mediaSizeBytes: cluster.mediaSizeBytes },
       broken: (what) => world.fail(what),
@@ -84,6 +91,7 @@ class Simulation {
       ...{ cluster, registers, budget, settings: plan.settings, client: this.#client },
       chance: chance.fork('operator'),
       overwrites,
+      patience,
     });
     for (const { drive } of cluster.hosts) overwrites.watch(drive);
   }

@@ -7,6 +7,7 @@ import { Daemon, type StartChoice } from './daemon.js';
 import { differingChunks, type Chunks } from './disk.js';
 import type { Host } from './host.js';
 import { guardProcess, type Trace } from './guard.js';
+import { Patience } from './patience.js';
 import { Registers } from './registers.js';
 import { watchSeed } from './watchdog.js';
 import { World } from './world.js';
@@ -25,6 +26,7 @@ class Side {
   readonly said: string[] = [];
   daemon: Daemon | null = null;
   #starts = 0;
+  readonly #patience: Patience;
 
   constructor(
     private readonly cluster: Cluster,
@@ -32,11 +34,12 @@ class Side {
     private readonly chance: Chance,
   ) {
     const { world } = cluster;
+    this.#patience = new Patience(cluster, SETTINGS.timeoutMs);
     this.client = new Client({
       world,
       registers: this.registers,
       budget: new Budget(2),
-      hangMs: () => 60_000,
+      hangMs: (fromMs, inFlight) => this.#patience.allowedMs(fromMs, inFlight),
     });
   }
 
@@ -51,6 +54,7 @@ class Side {
       changed: (what, component) => {
         world.say(() => `mirror at ${host.name}: ${component.name} ${what}`);
         said.push(`${component.name} ${what}`);
+        if (what === 'stale') this.#patience.arrived();
       },
     });
     const end: { isOver: boolean; error: Error | null } = { isOver: false, error: null };

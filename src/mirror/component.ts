@@ -14,6 +14,8 @@ export interface ComponentMedia {
   /** Its data: exactly the mirror's media size. */
   readonly data: BlockDevice;
   readonly store: MetaStore;
+  /** What stands for the request of `store` that has been under way for the longest time; null if none is. */
+  oldestOfStore?(): object | null;
   /**
    * Fails every request in flight at once, on data and store; afterwards no buffer of a caller is touched. The media is
    * of no use from then on but for close().
@@ -113,6 +115,8 @@ export class Component {
   /** Its device says that it can flush, but its answer to one was that it can't. */
   #isFlushDenied = false;
   readonly #errands = new Set<Errand>();
+  /** The store's oldest request when it was looked at last, and since when it is. */
+  #seen: { readonly oldest: object | null; readonly sinceMs: number } = { oldest: null, sinceMs: 0 };
   readonly missing: RegionBitmap;
   unflushed: RegionBitmap;
   /** Everything must be copied: its `missing` is full. */
@@ -296,9 +300,16 @@ export class Component {
     errand.io.answered(this, error);
   }
 
-  /** How long the oldest request has been under way; 0 without any. */
+  /**
+   * How long the oldest request has been under way; 0 without any. Of those of the store: how long it has been seen to
+   * be, so this is to be asked now and then.
+   */
   oldestMs(): number {
-    for (const errand of this.#errands) return this.clock.nowMs() - errand.startedAtMs;
-    return 0;
+    const nowMs = this.clock.nowMs();
+    const oldest = this.#media?.oldestOfStore?.() ?? null;
+    if (this.#seen.oldest !== oldest) this.#seen = { oldest, sinceMs: nowMs };
+    const storeMs = oldest === null ? 0 : nowMs - this.#seen.sinceMs;
+    for (const errand of this.#errands) return Math.max(storeMs, nowMs - errand.startedAtMs);
+    return storeMs;
   }
 }

@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../../device/block-device.js';
 import { abandonable } from '../../device/wrappers/abandonable.js';
+import { Observer } from '../../device/wrappers/observer.js';
 import { slice } from '../../device/wrappers/slice.js';
 import { areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
 import { ProtocolError } from '../../protocol/errors.js';
@@ -118,7 +119,8 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
     return { ...bareOf(handle, label, why), isAreaNew: true, makeArea: (made) => newArea.make(made) };
   }
   const areaAt = handle.area === null ? areaOffsetBytes(label.mediaSizeBytes) : 0;
-  const area = await AreaStore.open(handle.area ?? device, areaAt);
+  const observer = new Observer();
+  const area = await AreaStore.open(observer.lookAt(handle.area ?? device), areaAt);
   if (area.state === 'none') {
     return bareOf(handle, label, 'has a gmirror label, but no private area of ggmirror');
   }
@@ -131,7 +133,7 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
   const foreign = foreignReason(label, superblock, handle.area !== null);
   if (foreign !== null) return { state: 'none', why: foreign };
   opened.guardReturn?.(superblockCheck(area.store, areaAt));
-  const store = new ComponentStore(area.store, device, label, handle.area !== null);
+  const store = new ComponentStore(area.store, observer.lookAt(device), label, handle.area !== null);
   const touch = touchOf(label, superblock, modifiedNs);
   // What open() has repaired was our own doing.
   if (area.isRepaired && touch === null && superblock.modifiedNs !== 0n) {
@@ -140,6 +142,7 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
   const media: ComponentMedia = {
     data: slice(device, { offsetBytes: 0, lengthBytes: label.mediaSizeBytes }, { closesParent: false }),
     store,
+    oldestOfStore: () => observer.oldest,
     abandon: handle.abandon,
     ...(opened.lost === undefined ? {} : { lost: opened.lost }),
     ...(opened.flushNote === undefined ? {} : { flushNote: opened.flushNote }),
