@@ -44,6 +44,13 @@ describe('the documentation', () => {
     expect(unnamed).toEqual([]);
   });
 
+  test('names a test for each sentence of the scenario', () => {
+    const rows = [...read('docs/scenario.md').matchAll(/^\| .* \| `(test\/[^`]+)`: (.*) \|$/gm)];
+    expect(rows.length).toBeGreaterThan(20);
+    const unknown = rows.filter(([, file = '', name = '']) => !read(file).includes(name));
+    expect(unknown.map(([row]) => row)).toEqual([]);
+  });
+
   test('names every command in README', async () => {
     const commands = (await createProgram()).commands.map((command) => command.name());
     expect(commands.length).toBeGreaterThan(20);

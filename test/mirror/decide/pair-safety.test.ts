@@ -1,7 +1,14 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { judgeArrival } from '../../../src/mirror/members/arrival.js';
-import type { Side } from '../../../src/mirror/decide/pair-facts.js';
-import { decidePair } from '../../../src/mirror/decide/pair-table.js';
+import {
+  GENERATIONS,
+  MIXTURES,
+  TOUCHES,
+  pairFacts,
+  type Side,
+} from '../../../src/mirror/decide/pair-facts.js';
+import { decidePair, exchange, fits, PAIR_ROWS } from '../../../src/mirror/decide/pair-table.js';
+import { compareFreshness } from '../../../src/protocol/gmirror-checks.js';
 import { FREE_SLOT, NO_UUID, SLOT_COUNT, type Superblock } from '../../../src/protocol/superblock.js';
 
 const uuid = (digit: string): string => digit.repeat(32);
@@ -130,4 +137,57 @@ test('a component comes to a running mirror as the table has it, and never over 
     );
   }
   expect([...seen].sort()).toEqual(['accept', 'newer', 'split brain']);
+});
+
+describe('the pairs of components', () => {
+  /** As PAIRS, without what crashed, and with all that the kernel may have left in labels. */
+  const TOUCHED: readonly Pick<Side, 'touch' | 'genid' | 'syncid'>[] = [
+    { touch: null, genid: 0, syncid: 1 },
+    { touch: 'label', genid: 0, syncid: 1 },
+    { touch: 'label', genid: 0, syncid: 2 },
+    { touch: 'label', genid: 1, syncid: 1 },
+    { touch: 'image', genid: 0, syncid: 1 },
+  ];
+  const touched = (slot: number): Whole[] =>
+    sides(slot)
+      .filter(({ superblock, touch }) => touch === null && !superblock.isRunning)
+      .flatMap((side) => TOUCHED.map((one) => ({ ...side, ...one })));
+
+  test('meet as everything that the table knows of', () => {
+    const met = { generations: new Set<string>(), mixture: new Set<string>(), touch: new Set<string>() };
+    const rows = new Set<unknown>();
+    const [selves, peers] = [touched(0), touched(1)];
+    for (const self of selves) {
+      for (const peer of peers) {
+        const facts = pairFacts(self, peer);
+        met.generations.add(facts.generations);
+        met.mixture.add(facts.mixture);
+        met.touch.add(facts.touch);
+        rows.add(PAIR_ROWS.find((row) => fits(row, facts) || fits(row, exchange(facts))));
+      }
+    }
+    expect([...met.generations].sort()).toEqual([...GENERATIONS].sort());
+    expect([...met.mixture].sort()).toEqual([...MIXTURES].sort());
+    expect([...met.touch].sort()).toEqual([...TOUCHES].sort());
+    expect(PAIR_ROWS.filter((row) => !rows.has(row))).toEqual([]);
+  });
+
+  test('never lead to a copy from a mixture, or from a component that the kernel left behind', () => {
+    const wrong: string[] = [];
+    const [selves, peers] = [touched(0), touched(1)];
+    const judge = (from: Whole, to: Whole): void => {
+      const isOlder = from.touch === 'label' && to.touch === 'label' && compareFreshness(from, to) < 0;
+      const isBehind = isOlder || (from.touch === null && to.touch !== null);
+      if (from.superblock.isInconsistent || (isBehind && !to.superblock.isInconsistent))
+        wrong.push(`${inShort(from)} -> ${inShort(to)}`);
+    };
+    for (const self of selves) {
+      for (const peer of peers) {
+        const { source } = decidePair(self, peer);
+        if (source === 'self' || source === 'either') judge(self, peer);
+        if (source === 'peer' || source === 'either') judge(peer, self);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
 });

@@ -16,6 +16,7 @@ import {
   fits,
   type PairRow,
 } from '../../../src/mirror/decide/pair-table.js';
+import { SPLIT_BRAIN_POLICIES } from '../../../src/mirror/decide/split-brain-policy.js';
 import { FREE_SLOT, NO_UUID, SLOT_COUNT } from '../../../src/protocol/superblock.js';
 
 const ALL_FACTS: readonly PairFacts[] = GENERATIONS.flatMap((generations) =>
@@ -49,6 +50,21 @@ describe('the table of pairs', () => {
           .map((cell) => cell.trim()),
       );
     expect(rows?.slice(1)).toEqual(PAIR_ROWS.map(inWords));
+  });
+
+  test('is of facts that docs/generations.md explains, and settled by policies that it names', () => {
+    const text = readFileSync(new URL('../../../docs/generations.md', import.meta.url), 'utf8');
+    const firstCells = (heading: string): (string | undefined)[] =>
+      [...(text.split(`## ${heading}`)[1]?.split('\n## ')[0] ?? '').matchAll(/^\| `?([^|`]*?)`? \|/gm)].map(
+        ([, cell]) => cell,
+      );
+    const explained = firstCells('Facts');
+    const isExplained = (name: string): boolean =>
+      [name, name.replace('peer', 'self'), name.replace('self', 'peer')].some((one) =>
+        explained.includes(one),
+      );
+    expect(GENERATIONS.filter((name) => !isExplained(name))).toEqual([]);
+    expect(firstCells('Settling a split brain').slice(2)).toEqual([...SPLIT_BRAIN_POLICIES]);
   });
 
   test('has the same for both sides, whatever the facts', () => {
