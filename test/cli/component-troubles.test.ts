@@ -348,6 +348,7 @@ describe('a running mirror', () => {
       expect(degraded.components.find(({ name }) => name === c)?.why).toContain('ENOSPC; make room');
       expect((await client.read(0, 65_536)).data.equals(data.subarray(0, 65_536))).toBe(true);
       await client.disconnect();
+      await world.untilUnused();
       await world.succeed('stop', 'm');
     });
   });

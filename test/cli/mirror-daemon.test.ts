@@ -121,7 +121,11 @@ function dataOf(image: string, lengthBytes: number): Buffer {
 
 /** Ends the mirror, and gives what both images hold then. */
 async function stopAndRead(): Promise<{ readonly ofLocal: Buffer; readonly ofBackup: Buffer }> {
-  const { mediaSizeBytes, pid } = await status();
+  // The end of a client is noticed a little later than it ends.
+  const { mediaSizeBytes, pid } = await until('an unused mirror', async () => {
+    const now = await status();
+    return now.clients === 0 ? now : null;
+  });
   await succeed('stop', NAME);
   await untilGone([pid]);
   expect(readdirSync(scratch.path('run'))).toEqual([]);

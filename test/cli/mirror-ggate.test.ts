@@ -50,7 +50,6 @@ describe('a running mirror over ggate', () => {
     writeFileSync(source, randomBytes(8 * 1_048_576));
     await world.succeed('copy', '--force', '--verify', source, uri);
     await world.succeed('bench', '-V', '--mode', 'mix', '--force', '--time', '1', uri);
-    await until('an unused mirror', async () => (await world.status()).clients === 0);
     const { ofLocal, ofBackup } = await world.stopAndRead();
     expect(ofLocal.equals(ofBackup)).toBe(true);
   });
@@ -106,7 +105,6 @@ describe('a running mirror over ggate', () => {
       await device.close();
     }
     await world.untilState('COMPLETE');
-    await until('an unused mirror', async () => (await world.status()).clients === 0);
     const { ofLocal, ofBackup } = await world.stopAndRead();
     expect(ofLocal.equals(ofBackup)).toBe(true);
   });
@@ -127,11 +125,14 @@ describe('a running mirror over ggate', () => {
       writeFileSync(source, randomBytes(4 * 1_048_576));
       const uri = `ggate://127.0.0.1:${outer[0].ggate.addresses[0].port}/dev/mirror/outer`;
       await world.succeed('copy', '--force', '--verify', source, uri);
+      await until('an unused mirror', async () => {
+        const [now] = JSON.parse(await world.succeed('status', '--json', 'outer')) as [{ clients: number }];
+        return now.clients === 0;
+      });
       await world.succeed('stop', 'outer');
     } finally {
       await killFamily(outer[0].pid).catch(() => undefined /* it has ended in order */);
     }
-    await until('an unused mirror', async () => (await world.status()).clients === 0);
     const { ofLocal, ofBackup } = await world.stopAndRead();
     expect(ofLocal.equals(ofBackup)).toBe(true);
   });

@@ -115,12 +115,20 @@ export class MirrorLab {
 
   /** Resolves when the daemon is gone, with nothing of it left in the run directory. */
   async stop(name: string): Promise<MirrorStatus> {
-    const last = await this.status(name);
+    const last = await this.#untilUnused(name);
     await this.succeed('stop', name);
     await untilGone([last.pid]);
     const left = readdirSync(this.scratch.path('run')).filter((file) => file.startsWith(`${name}.`));
     if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);
     return last;
+  }
+
+  /** The end of a client is noticed a little later than it ends. */
+  #untilUnused(name: string): Promise<MirrorStatus> {
+    return until('an unused mirror', async () => {
+      const now = await this.status(name);
+      return now.clients === 0 ? now : null;
+    });
   }
 
   /** Without a program of its own for each look. */

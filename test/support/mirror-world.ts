@@ -124,6 +124,14 @@ export class MirrorWorld {
     );
   }
 
+  /** The end of a client is noticed a little later than it ends. */
+  untilUnused(): Promise<MirrorStatus> {
+    return until('an unused mirror', async () => {
+      const now = await this.status();
+      return now.clients === 0 ? now : null;
+    });
+  }
+
   get nbdPath(): string {
     return this.scratch.path(`run/${this.name}.nbd`);
   }
@@ -141,7 +149,7 @@ export class MirrorWorld {
 
   /** Ends the mirror, and gives what both images hold then. */
   async stopAndRead(): Promise<{ readonly ofLocal: Buffer; readonly ofBackup: Buffer }> {
-    const { mediaSizeBytes, pid } = await this.status();
+    const { mediaSizeBytes, pid } = await this.untilUnused();
     await this.succeed('stop', this.name);
     await untilGone([pid]);
     return {
