@@ -125,7 +125,7 @@ export class FileSystem {
       try {
         await this.#files.check(this.#aloneFolder, after === 'crash' ? 'copy' : 'order');
       } finally {
-        await runTool('umount', this.#aloneFolder);
+        await this.#unmountAlone();
       }
     });
   }
@@ -171,6 +171,19 @@ export class FileSystem {
     };
     await until(`the mirror to ${command}`, attempt, PATIENCE_MS);
     return said;
+  }
+
+  /** Whatever looks at mounts may hold it for a moment. */
+  async #unmountAlone(): Promise<void> {
+    const attempt = (): Promise<boolean> =>
+      runTool('umount', this.#aloneFolder).then(
+        () => true,
+        (error: unknown) => {
+          if (!/busy/.test(String(error))) throw error;
+          return false;
+        },
+      );
+    await until(`${this.#aloneFolder} to be unmounted`, attempt, PATIENCE_MS);
   }
 
   /** One thing after the other. */

@@ -10,7 +10,7 @@ const FILE_SECTORS_MAX = 160;
 const OVERWRITE_SECTORS_MAX = 16;
 /** Each has its own files. */
 const WRITERS = 3;
-const PAUSE_MS_MAX = 150;
+const PAUSE_MS_MAX = 300;
 /** A machine that is busy with other things included. */
 const OPERATION_MS = 180_000;
 
