@@ -59,7 +59,7 @@ test('a backup is not promoted while it is copied to; by force it is a split bra
   expect(await primary.fail('start', hosts.name, ...both)).toContain('split brain');
   expect(primary.imageBytes(0, ofPrimary.length).equals(ofPrimary)).toBe(true);
   expect(backup.imageBytes(0, ofBackup.length).equals(ofBackup)).toBe(true);
-}, 120_000);
+});
 
 /** For all programs that Node runs: flushes fail while the file `trouble` is there. */
 const patch = (trouble: string): string => `
@@ -102,4 +102,4 @@ test('a backup that failed to flush when it was let go of is not promoted; by fo
   const said = await backup.succeed('promote', '--force', ...words);
   expect(said).toContain(`warning: ${backup.image}: it may have lost what was written to it last`);
   await backup.status();
-}, 120_000);
+});

@@ -102,7 +102,7 @@ describe.skipIf(!canAttach)('a site on two machines, as its administrator tries 
     const { mediaSizeBytes } = await primary.status();
     await becomeBackup(primary);
     expect(primary.imageBytes(0, mediaSizeBytes).equals(backup.imageBytes(0, mediaSizeBytes))).toBe(true);
-  }, 120_000);
+  });
 });
 
 async function remoteOf(): Promise<{ readonly bytesWritten: number }> {
