@@ -21,3 +21,25 @@ test('a component that is lost after it has said that it is in step is lost at t
   expect(generations.noteLosses([component])).toBe(true);
   expect(generations.state.lostAt[1]).toBe(before);
 });
+
+test('a generation that could not begin is tried again, until somebody is lost who may have it', () => {
+  const before = newUuid(systemRandom);
+  const lostAt = Array.from({ length: SLOTS }, () => NO_UUID);
+  const state = { current: before, history: [], lostAt, unheard: [], genid: 0, syncid: 1 };
+  const generations = new Generations(state, systemRandom);
+  const identity = { uuid: newUuid(systemRandom), slot: 1, name: 'b', priority: 0, isLocal: false };
+  const lost = new Component(identity, 65_536, new FakeClock());
+  const next = (): string => {
+    generations.moveOn([lost], null);
+    return generations.state.current;
+  };
+  const first = next();
+  expect(next()).toBe(first);
+  generations.noteLosses([lost]);
+  const second = next();
+  expect(second).not.toBe(first);
+  expect(next()).toBe(second);
+  generations.begun();
+  expect(next()).not.toBe(second);
+  expect(generations.state.history).toEqual([second, first, before]);
+});

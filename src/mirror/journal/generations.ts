@@ -15,6 +15,8 @@ export class Generations {
   /** Slots of resync targets that may say on stable storage that they are in step, while the others do not yet. */
   readonly #claiming = new Set<number>();
   #mustBegin: boolean;
+  /** The present one has not begun, and nobody was lost or came since who may have it too, or knows other things of it. */
+  #isUnused = false;
   /** Somebody who failed has been lost in the present generation. */
   #hasBroken = false;
 
@@ -50,8 +52,12 @@ export class Generations {
   /**
    * A new generation, with which other things may change. Labels tell the kernel of it as its own would: by genid that a
    * component failed, which it then leaves alone, by syncid that it only was not there, and is to be synchronized.
+   *
+   * One that could not begin is tried again where nothing speaks against it: the history is short, and whoever was lost
+   * with one that has left it is a stranger when it comes.
    */
-  moveOn(components: readonly Component[], change: Partial<JournalState> = {}): void {
+  moveOn(components: readonly Component[], change: Partial<JournalState> | null): void {
+    if (this.#isUnused && !this.#hasBroken && change === null) return;
     const { current, history, genid, syncid } = this.#state;
     for (const { identity } of components) this.confirm(identity.slot, this.confirmedOf(identity.slot));
     this.#state = {
@@ -63,15 +69,18 @@ export class Generations {
     };
     this.#hasBroken = false;
     this.#mustBegin = true;
+    this.#isUnused = true;
   }
 
   /** The present generation is on stable storage. */
   begun(): void {
     this.#mustBegin = false;
+    this.#isUnused = false;
   }
 
   revert({ lostAt }: JournalState): void {
     this.#state = { ...this.#state, lostAt };
+    this.#isUnused = false;
   }
 
   /**
@@ -92,6 +101,7 @@ export class Generations {
       const mayDiffer = component.missing.countMarked > 0;
       isDue ||= isClaiming || mayDiffer || confirmed !== this.#state.current;
       this.#mustBegin = true;
+      this.#isUnused = false;
       this.#hasBroken ||= component.hasFailed;
     }
     this.#state = { ...this.#state, lostAt };
@@ -111,6 +121,7 @@ export class Generations {
     const unheard = this.#state.unheard.filter((other) => other !== slot);
     this.#state = { ...this.#state, lostAt: this.#state.lostAt.with(slot, generation), unheard };
     this.#mustBegin ||= generation === this.#state.current;
+    this.#isUnused = false;
   }
 
   /** True if that one that comes has failed is yet to be told by a new generation: its own genid must be the older one. */

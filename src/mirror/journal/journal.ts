@@ -246,7 +246,7 @@ export class Journal {
     });
   }
 
-  async #startGeneration(change: Partial<JournalState> = {}): Promise<void> {
+  async #startGeneration(change: Partial<JournalState> | null = null): Promise<void> {
     this.#generations.moveOn(this.options.components.all, change);
     await this.#publish();
     this.#generations.begun();
