@@ -116,7 +116,11 @@ describe('a split brain at a start', () => {
     let plan: StartPlan | null = null;
     const running = await world.start('ab', { discard: ['b'], approve: (one) => (plan = one) });
     await untilComplete(running);
-    expect(plan).toEqual({ kept: ['a'], overwritten: [{ name: 'b', copyBytes: 3 * REGION_SIZE_BYTES }] });
+    expect(plan).toEqual({
+      doubt: null,
+      kept: ['a'],
+      overwritten: [{ name: 'b', copyBytes: 3 * REGION_SIZE_BYTES }],
+    });
     expect(componentOf(running, 'b').counters.bytesWritten).toBe(3 * REGION_SIZE_BYTES);
     expect(world.events).toContain('b discarded');
     await running.close();
