@@ -171,18 +171,20 @@ export class Operator {
         roster.begins(one);
         this.options.budget.wantsAll(one);
       }
-    const settle = (outcome: string): void => {
+    const settle = (outcome: string, isDone: boolean): void => {
       this.#commands.delete(index);
       if (this.#daemon !== daemon || !daemon.process.isAlive) return;
       world.say(() => `operator: ${what} ${index}: ${outcome}`);
       const components = daemon.hostsIn();
+      // One that failed may be what the next start finds.
+      if (mayLeave && !isDone) return;
       for (const one of touched) if (components.includes(one)) roster.joined(one);
       // Whoever is in step all the same misses nothing.
       for (const one of daemon.hostsIn('ACTIVE')) this.options.budget.inStep(one);
     };
     daemon.command(what, index).then(
-      () => settle('done'),
-      (error: unknown) => settle((error as Error).message),
+      () => settle('done', true),
+      (error: unknown) => settle((error as Error).message, false),
     );
   }
 
