@@ -203,7 +203,8 @@ export class Operator {
     const { cluster, client } = this.options;
     if (!this.#isUp) this.#needsAll = true;
     this.#wasSettled = this.#isUp && this.#daemon?.mirror?.mustWait === false;
-    this.#ending = this.#daemon?.ending ?? [];
+    // What an earlier life was ending when it ended, it may still have ended after a start that was cut off.
+    this.#ending = [...(this.#isUp ? [] : this.#ending), ...(this.#daemon?.ending ?? [])];
     cluster.world.say(() => `operator: the mirror has ended, in step: ${this.inStep.join(', ')}`);
     this.#daemon = null;
     this.#isUp = false;

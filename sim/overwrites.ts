@@ -28,6 +28,8 @@ interface Change {
 export class Overwrites {
   readonly #waiting: Change[] = [];
   readonly #bytesTo = new Map<SimDisk, number>();
+  /** Sectors that were written; zeros in any other one are older than every write. */
+  readonly #written = new Map<SimDisk, Set<number>>();
 
   constructor(private readonly options: OverwritesOptions) {}
 
@@ -52,14 +54,18 @@ export class Overwrites {
     this.#bytesTo.set(disk, this.bytesTo(disk) + end);
     const old = Buffer.alloc(end);
     disk.read(offsetBytes, old);
+    const written = this.#written.get(disk) ?? new Set();
+    this.#written.set(disk, written);
     for (let at = 0; at < end; at += SECTOR_BYTES) {
-      if (isAlike(old, bytes, at)) continue;
       const sector = (offsetBytes + at) / SECTOR_BYTES;
+      const isFirst = !written.has(sector);
+      written.add(sector);
+      if (isAlike(old, bytes, at)) continue;
       const before = readSector(old, at, sector);
       const after = bytes === null ? 0 : readSector(bytes, at, sector);
       if (typeof after === 'string') broken(`sector ${sector} of ${disk.name} is made to say: ${after}`);
       // What is wrong there was found when it was written.
-      if (typeof before === 'string' || typeof after === 'string') continue;
+      if (isFirst || typeof before === 'string' || typeof after === 'string') continue;
       const change = { disk: disk.name, sector, before, after };
       if (!this.options.mustWait()) this.#judge(change);
       else if (this.#problemOf(change) !== null) this.#waiting.push(change);
