@@ -8,6 +8,8 @@ export interface OverwritesOptions {
   readonly registers: Pick<Registers, 'regress'>;
   /** Of what the client sees; behind it are the mirror's own things. */
   readonly mediaSizeBytes: number;
+  /** See World. */
+  readonly nextOrder: () => number;
   readonly broken: (what: string) => void;
   /** Whether it is not known yet what the last crash has taken; it is judged when that is known. */
   readonly mustWait: () => boolean;
@@ -17,6 +19,8 @@ interface Change {
   readonly disk: string;
   readonly sector: number;
   readonly before: number;
+  /** When that was written, in the order of the world; 0 if it never was. */
+  readonly beforeAt: number;
   readonly after: number;
 }
 
@@ -28,8 +32,8 @@ interface Change {
 export class Overwrites {
   readonly #waiting: Change[] = [];
   readonly #bytesTo = new Map<SimDisk, number>();
-  /** Sectors that were written; zeros in any other one are older than every write. */
-  readonly #written = new Map<SimDisk, Set<number>>();
+  /** By sector: when it was written last, in the order of the world. */
+  readonly #written = new Map<SimDisk, Map<number, number>>();
 
   constructor(private readonly options: OverwritesOptions) {}
 
@@ -54,19 +58,20 @@ export class Overwrites {
     this.#bytesTo.set(disk, this.bytesTo(disk) + end);
     const old = Buffer.alloc(end);
     disk.read(offsetBytes, old);
-    const written = this.#written.get(disk) ?? new Set();
+    const written = this.#written.get(disk) ?? new Map<number, number>();
     this.#written.set(disk, written);
+    const now = this.options.nextOrder();
     for (let at = 0; at < end; at += SECTOR_BYTES) {
       const sector = (offsetBytes + at) / SECTOR_BYTES;
-      const isFirst = !written.has(sector);
-      written.add(sector);
+      const beforeAt = written.get(sector) ?? 0;
+      written.set(sector, now);
       if (isAlike(old, bytes, at)) continue;
       const before = readSector(old, at, sector);
       const after = bytes === null ? 0 : readSector(bytes, at, sector);
       if (typeof after === 'string') broken(`sector ${sector} of ${disk.name} is made to say: ${after}`);
       // What is wrong there was found when it was written.
-      if (isFirst || typeof before === 'string' || typeof after === 'string') continue;
-      const change = { disk: disk.name, sector, before, after };
+      if (typeof before === 'string' || typeof after === 'string') continue;
+      const change = { disk: disk.name, sector, before, beforeAt, after };
       if (!this.options.mustWait()) this.#judge(change);
       else if (this.#problemOf(change) !== null) this.#waiting.push(change);
     }
@@ -79,8 +84,8 @@ export class Overwrites {
     this.options.broken(`on ${disk} ${after} is put over ${before}, which is newer: ${problem}`);
   }
 
-  #problemOf({ sector, before, after }: Change): string | null {
-    return this.options.registers.regress(sector, before, after);
+  #problemOf({ sector, before, beforeAt, after }: Change): string | null {
+    return this.options.registers.regress({ sector, before, beforeAt, after });
   }
 }
 

@@ -25,6 +25,15 @@ interface Candidate {
   successor: WriteRecord | null;
 }
 
+/** A disk's sector is made to say something else. */
+export interface Overwrite {
+  readonly sector: number;
+  readonly before: number;
+  /** When it was made to say that; 0 if it always did. */
+  readonly beforeAt: number;
+  readonly after: number;
+}
+
 /** What a read found possible when it began. */
 export interface ReadSnapshot extends SectorRange {
   readonly startedAt: number;
@@ -140,13 +149,15 @@ export class Registers {
    * find `after` nothing is: what is newer was never answered, or has gone with the power, or is what nobody has read when
    * something else was.
    */
-  regress(sector: number, before: number, after: number): string | null {
+  regress({ sector, before, beforeAt, after }: Overwrite): string | null {
     if (before === after) return null;
     const candidates = this.#candidates(sector);
     if (candidates.some(({ write, successor }) => write.value === after && successor === null)) return null;
     const endedAt = this.#lastEndOf(sector, after);
-    const isNewer = ({ write }: Candidate): boolean => write.value === before && write.issuedAt > endedAt;
-    // One write of zeroes looks like any other: only if it is the present one is it known to be newer.
+    // One write of zeroes looks like any other: only if it is the present one is it known to be newer, and zeros that were
+    // there before it came are others.
+    const isNewer = ({ write }: Candidate): boolean =>
+      write.value === before && write.issuedAt > endedAt && write.issuedAt < beforeAt;
     const isSo =
       before === ZEROES
         ? candidates.some((candidate) => candidate.successor === null && isNewer(candidate))

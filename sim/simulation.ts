@@ -84,6 +84,7 @@ class Simulation {
     });
     const overwrites = new Overwrites({
       ...{ registers, mediaSizeBytes: cluster.mediaSizeBytes },
+      nextOrder: () => world.nextOrder(),
       broken: (what) => world.fail(what),
       mustWait: () => this.#operator.daemon === null,
     });
