@@ -1,4 +1,3 @@
-import { LRUCache } from 'lru-cache';
 import type { DeviceError } from '../device/block-device.js';
 import { assert } from '../protocol/errors.js';
 import type { ByteRange } from '../protocol/geometry.js';
@@ -26,6 +25,8 @@ interface Extent {
   readonly index: number;
   /** Writes in flight. */
   pins: number;
+  /** In which round of #admit it was used last: what a write would cost that asks for more exactness is not worth it. */
+  usedIn: number;
   /** On its way out, unless a write comes first. */
   isRetiring: boolean;
 }
@@ -42,7 +43,8 @@ const NONE: ReadonlySet<number> = new Set();
  * Invariant: what is in `#hot` has been committed and not been committed away; pins > 0 only in `#hot`.
  */
 export class ActivityLog {
-  readonly #hot: LRUCache<number, Extent>;
+  readonly #hot = new Map<number, Extent>();
+  #round = 0;
   #waiting: LogEntrant[] = [];
   #isBusy = false;
   /** A write left while the log was busy: there may be more room than it saw. */
@@ -51,9 +53,7 @@ export class ActivityLog {
   #isEmpty = true;
   #emptying: Promise<boolean> | null = null;
 
-  constructor(private readonly options: ActivityLogOptions) {
-    this.#hot = new LRUCache({ max: options.extentsMax });
-  }
+  constructor(private readonly options: ActivityLogOptions) {}
 
   get size(): number {
     return this.#hot.size;
@@ -75,7 +75,7 @@ export class ActivityLog {
   leave(range: ByteRange): void {
     const last = this.#lastOf(range);
     for (let index = this.#firstOf(range); index <= last; index++) {
-      const extent = this.#hot.peek(index);
+      const extent = this.#hot.get(index);
       assert(extent !== undefined && extent.pins > 0, 'activity log: left without having entered');
       extent.pins -= 1;
     }
@@ -126,6 +126,7 @@ export class ActivityLog {
       const extent = this.#hot.get(index);
       assert(extent !== undefined, 'activity log: an extent left while it was looked at');
       extent.pins += 1;
+      extent.usedIn = this.#round;
       extent.isRetiring = false;
     }
     return true;
@@ -157,6 +158,7 @@ export class ActivityLog {
 
   /** Makes as many of the wanted extents hot as there is room for, those of the first comers first. */
   async #admit(): Promise<void> {
+    this.#round += 1;
     const wanted = this.#wanted();
     const cold = [...wanted].filter((index) => !this.#hot.has(index));
     const missing = this.#hot.size + cold.length - this.options.extentsMax;
@@ -170,7 +172,8 @@ export class ActivityLog {
     // Of a commit that fails some may be written.
     this.#isEmpty = false;
     await this.options.commit([...this.extents(), ...coming].sort((one, other) => one - other));
-    for (const index of coming) this.#hot.set(index, { index, pins: 0, isRetiring: false });
+    const usedIn = this.#round;
+    for (const index of coming) this.#hot.set(index, { index, pins: 0, usedIn, isRetiring: false });
   }
 
   /** The extents of those who wait, hot or not: the first comers', whole writes only, as many as fit the log. */
@@ -188,12 +191,8 @@ export class ActivityLog {
 
   /** The least recently used extents that no write is in, at most `count`. */
   #idle(count: number, except: ReadonlySet<number> = NONE): Extent[] {
-    const idle: Extent[] = [];
-    for (const extent of this.#hot.rvalues()) {
-      if (idle.length >= count) break;
-      if (extent !== undefined && extent.pins === 0 && !except.has(extent.index)) idle.push(extent);
-    }
-    return idle;
+    const idle = [...this.#hot.values()].filter(({ index, pins }) => pins === 0 && !except.has(index));
+    return idle.sort((one, other) => one.usedIn - other.usedIn).slice(0, count);
   }
 
   async #retire(extents: readonly Extent[]): Promise<void> {

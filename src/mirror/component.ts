@@ -1,10 +1,10 @@
-import type { BlockDevice, BlockIo, BlockOp, Capabilities, DeviceError } from '../device/block-device.js';
+import type { BlockDevice, BlockOp, Capabilities, DeviceError } from '../device/block-device.js';
 import type { Clock } from '../device/clock.js';
 import { assert } from '../protocol/errors.js';
 import type { Uuid } from '../protocol/superblock.js';
 import type { RefusedArrival } from './members/arrival.js';
 import { type ComponentEvent, type ComponentState, nextState } from './component-state.js';
-import { CLEAR_PIECE_BYTES } from './limits.js';
+import { Errand, Errands } from './errands.js';
 import type { FlushDoubt } from './start/provider.js';
 import type { LabelSettings, MetaStore } from './area/meta-store.js';
 import { RegionBitmap } from './area/region-bitmap.js';
@@ -68,38 +68,6 @@ const NO_CAPABILITIES: Capabilities = {
   checksum: false,
 };
 
-const ZEROES = Buffer.alloc(CLEAR_PIECE_BYTES);
-
-/** One request under way. Answered once: by the device, or by the component when it gives the device up. */
-class Errand implements BlockIo {
-  readonly op: BlockOp;
-  readonly offsetBytes: number;
-  readonly lengthBytes: number;
-  readonly buffer: Buffer | null;
-  readonly bufferAt: number;
-
-  constructor(
-    private readonly component: Component,
-    readonly io: ComponentIo,
-    readonly startedAtMs: number,
-  ) {
-    // Who can't zero a range by itself is sent the zeroes, which are the same for all.
-    const mustSendZeroes = io.op === 'write-zeroes' && !component.can.writeZeroes;
-    this.op = mustSendZeroes ? 'write' : io.op;
-    this.offsetBytes = io.offsetBytes;
-    this.lengthBytes = io.lengthBytes;
-    this.buffer = mustSendZeroes ? ZEROES : io.buffer;
-    this.bufferAt = mustSendZeroes ? 0 : io.bufferAt;
-    // The message is put together only where it may be needed: this is on the way of every request.
-    if (mustSendZeroes)
-      assert(io.lengthBytes <= ZEROES.length, `component ${component.name}: too many zeroes`);
-  }
-
-  done(error: DeviceError | null): void {
-    this.component.finished(this, error);
-  }
-}
-
 /**
  * One component, connected or not: its state, what is in flight to it, and what it misses. It decides nothing; the
  * mirror does.
@@ -114,7 +82,7 @@ export class Component {
   #can = NO_CAPABILITIES;
   /** Its device says that it can flush, but its answer to one was that it can't. */
   #isFlushDenied = false;
-  readonly #errands = new Set<Errand>();
+  readonly #errands = new Errands<ComponentIo>();
   /** The store's oldest request when it was looked at last, and since when it is. */
   #seen: { readonly oldest: object | null; readonly sinceMs: number } = { oldest: null, sinceMs: 0 };
   readonly missing: RegionBitmap;
@@ -185,7 +153,7 @@ export class Component {
   }
 
   get inFlight(): number {
-    return this.#errands.size;
+    return this.#errands.count;
   }
 
   /** Only while connected. */
@@ -216,7 +184,7 @@ export class Component {
 
   /** At a clean end. An image that is not sealed is only known less well the next time, so nobody waits for an error. */
   async seal(): Promise<void> {
-    if (this.#state !== 'ACTIVE' || this.#errands.size > 0) return;
+    if (this.#state !== 'ACTIVE' || this.#errands.count > 0) return;
     this.settleFlushes();
     await this.#media?.seal?.().catch(() => undefined);
   }
@@ -239,9 +207,7 @@ export class Component {
     this.#markUnsure();
     this.unflushed = new RegionBitmap(this.mediaSizeBytes);
     media.abandon();
-    const errands = [...this.#errands];
-    this.#errands.clear();
-    for (const errand of errands) errand.io.answered(this, error);
+    for (const errand of this.#errands.takeAll()) errand.io.answered(this, error);
     return media;
   }
 
@@ -265,7 +231,7 @@ export class Component {
   /** What it has not flushed may be gone when it comes back, and what is in flight may or may not be there. */
   #markUnsure(): void {
     this.missing.union(this.unflushed);
-    for (const { op, offsetBytes, lengthBytes } of this.#errands) {
+    for (const { op, offsetBytes, lengthBytes } of this.#errands.all()) {
       if (op !== 'read' && op !== 'checksum' && lengthBytes > 0)
         this.missing.mark({ offsetBytes, lengthBytes });
     }
@@ -278,16 +244,17 @@ export class Component {
 
   /** Only while connected. */
   start(io: ComponentIo): void {
-    assert(this.#media !== null, `component ${this.name}: a request while disconnected`);
-    const errand = new Errand(this, io, this.clock.nowMs());
+    const media = this.#media;
+    assert(media !== null, 'component: a request while disconnected');
+    const errand = new Errand(this, io);
     this.#errands.add(errand);
-    this.#media.data.start(errand);
+    media.data.start(errand);
   }
 
   /** For Errand. */
-  finished(errand: Errand, error: DeviceError | null): void {
+  finished(errand: Errand<ComponentIo>, error: DeviceError | null): void {
     // An abandoned one has been answered already.
-    if (!this.#errands.delete(errand)) return;
+    if (!this.#errands.remove(errand)) return;
     const { counters } = this;
     if (error !== null) counters.errors += 1;
     else if (errand.op === 'read') {
@@ -300,16 +267,12 @@ export class Component {
     errand.io.answered(this, error);
   }
 
-  /**
-   * How long the oldest request has been under way; 0 without any. Of those of the store: how long it has been seen to
-   * be, so this is to be asked now and then.
-   */
-  oldestMs(): number {
+  /** To be called now and then. How long its oldest request, or its store's, has been seen to be under way; 0 without any. */
+  silentMs(): number {
     const nowMs = this.clock.nowMs();
     const oldest = this.#media?.oldestOfStore?.() ?? null;
     if (this.#seen.oldest !== oldest) this.#seen = { oldest, sinceMs: nowMs };
     const storeMs = oldest === null ? 0 : nowMs - this.#seen.sinceMs;
-    for (const errand of this.#errands) return Math.max(storeMs, nowMs - errand.startedAtMs);
-    return storeMs;
+    return Math.max(storeMs, this.#errands.look(nowMs));
   }
 }

@@ -93,8 +93,8 @@ export class MirrorWrite implements RangeHolder, LogEntrant, ComponentIo {
     assert(targets.length > 0, 'mirror: a write without a component');
     for (const component of absent) component.missing.mark(this);
     this.#waiting = targets.length;
-    // The list may change while it is walked: a component can fail inside start().
-    for (const component of [...targets]) {
+    // The mirror may have another list before this one is walked: a component can fail inside start().
+    for (const component of targets) {
       if (component.takesWrites) component.start(this);
       else {
         component.missing.mark(this);

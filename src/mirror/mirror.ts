@@ -16,7 +16,7 @@ import type { MirrorSettings } from './area/meta-store.js';
 import type { Arrival, Conduct, MirrorOptions } from './mirror-options.js';
 import type { ResyncProgress } from './sweep/resync.js';
 import { Heartbeat } from './heartbeat.js';
-import { dropSilent } from './members/silence.js';
+import { dropSilent, Stillness } from './members/silence.js';
 import { Pace } from './sweep/pace.js';
 import { type ArrivalOutcome, Returns } from './members/returns.js';
 import { Verify, type VerifyOptions } from './sweep/verify.js';
@@ -40,8 +40,8 @@ export class Mirror implements BlockDevice {
   readonly #flush: MirrorFlush;
   readonly returns: Returns;
   #writes = 0;
-  #lastWriteMs = 0;
   readonly #heartbeat: Heartbeat;
+  readonly #stillness = new Stillness();
   #isClosed = false;
   #verify: Verify | null = null;
   #settings: MirrorSettings | null;
@@ -149,18 +149,18 @@ export class Mirror implements BlockDevice {
   }
 
   start(request: BlockIo): void {
-    assert(!this.#isClosed, `${this.name}: a request after the end`);
+    assert(!this.#isClosed, 'mirror: a request after the end');
     const io = this.pace.isWatching ? this.pace.watch(request) : request;
     if (io.op === 'flush') {
       this.#flush.start(io);
       return;
     }
-    assert(isInside(io, this.mediaSizeBytes), `${this.name}: ${io.op} outside the device`);
+    assert(isInside(io, this.mediaSizeBytes), 'mirror: a request outside the device');
     if (io.op === 'read' || io.op === 'checksum') {
       this.reads.start(io);
       return;
     }
-    assert(isAligned(io, this.sectorSizeBytes), `${this.name}: ${io.op} is not aligned to sectors`);
+    assert(isAligned(io, this.sectorSizeBytes), 'mirror: a change that is not aligned to sectors');
     startChange(this, io);
   }
 
@@ -169,7 +169,7 @@ export class Mirror implements BlockDevice {
   /** Of a caller's write, and of each of its pieces. */
   began(): void {
     this.#writes += 1;
-    this.#lastWriteMs = this.options.clock.nowMs();
+    this.#stillness.disturb();
   }
 
   async settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null> {
@@ -317,8 +317,8 @@ export class Mirror implements BlockDevice {
 
   /** After a while without writes everything is flushed, and a crash costs nothing. */
   #settleDown(): void {
-    if (this.#writes > 0 || this.log.size === 0) return;
-    if (this.options.clock.nowMs() - this.#lastWriteMs < this.options.idleMs) return;
+    const stillMs = this.#stillness.lookMs(this.options.clock.nowMs());
+    if (this.#writes > 0 || this.log.size === 0 || stillMs < this.options.idleMs) return;
     this.log
       .empty()
       .catch(() => undefined /* the components that failed have been dropped; the log stays as it is */);

@@ -8,12 +8,29 @@ export interface SilenceHost {
   drop(component: Component, error: DeviceError): unknown;
 }
 
-/** Drops the components that leave a request unanswered for longer than they may. */
+/** To be called from time to time. Drops the components that leave a request unanswered for longer than they may. */
 export function dropSilent(host: SilenceHost): void {
   for (const component of host.targets) {
     const { timeoutMs = host.options.timeoutMs } = component.identity;
-    if (component.oldestMs() < timeoutMs) continue;
+    if (component.silentMs() < timeoutMs) continue;
     const message = `${component.name} is silent for ${timeoutMs / 1000} s`;
     host.drop(component, new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', message));
+  }
+}
+
+/** For how long nothing has been written, as far as looks from time to time can tell: a write need not ask for the time. */
+export class Stillness {
+  #isDisturbed = false;
+  #sinceMs = 0;
+
+  disturb(): void {
+    this.#isDisturbed = true;
+  }
+
+  /** At least that long, and at most by the time between two looks longer. */
+  lookMs(nowMs: number): number {
+    if (this.#isDisturbed) this.#sinceMs = nowMs;
+    this.#isDisturbed = false;
+    return nowMs - this.#sinceMs;
   }
 }
