@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { run } from './load.js';
+import { runLoadProgram } from './load.js';
 
 /** What fio does to an NBD export of at least `imageMiB`. */
 export interface FioWork {
@@ -34,7 +34,7 @@ export async function runFio(
   },
 ): Promise<number> {
   const result = join(target.scratch, 'fio.json');
-  await run('fio', [
+  await runLoadProgram('fio', [
     ...[
       '--name=bench',
       '--ioengine=nbd',

@@ -13,6 +13,14 @@ export interface Target {
   stop(): Promise<void>;
 }
 
+/** Stops each of them, also when one can't be; then it throws that. */
+export async function stopAll(targets: readonly Target[]): Promise<void> {
+  const results = [];
+  for (const target of targets) results.push(...(await Promise.allSettled([target.stop()])));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+}
+
 interface TargetSource {
   readonly name: string;
   readonly program: string;

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { type FioWork, runFio } from '../fio.js';
 import { median } from '../report.js';
-import { startTarget, type Target } from '../target.js';
+import { startTarget, stopAll, type Target } from '../target.js';
 import type { RateOptions, Row } from './rates.js';
 import { makeSparse } from './rig.js';
 
@@ -26,7 +26,7 @@ export async function measureLogPrice(options: RateOptions): Promise<Row[]> {
       }
     }
   } finally {
-    for (const target of targets) await target.stop();
+    await stopAll(targets);
   }
   const [ours, free] = [median(rates.with) ?? 0, median(rates.without) ?? 0];
   process.stderr.write(`${NAME}: with ${Math.round(ours)}, without ${Math.round(free)}\n`);

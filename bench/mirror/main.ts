@@ -2,7 +2,7 @@
  * The mirror side by side with qemu's quorum, nbdkit and `ggmirror copy`, as in docs/performance.md. Medians of several
  * rounds; what counts is the ratio.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -13,8 +13,10 @@ import { measureRates, type Row } from './rates.js';
 import { measureResync } from './resync.js';
 
 const USAGE = `usage: npm run bench:mirror -- [--seconds N (2)] [--rounds N (5)] [--image-mib N (256)] [--resync-mib N (10240)]
-                               [--dir DIRECTORY] [--only TEXT]
-  Needs fio, nbdkit and qemu-storage-daemon. A memory file system as DIRECTORY keeps write-back out of the rates.
+                               [--dir DIRECTORY] [--resync-dir DIRECTORY] [--only TEXT]
+  Needs fio, nbdkit and qemu-storage-daemon. --dir is for the images of the rates, a dozen: /dev/shm if it has the room,
+  for a memory file system keeps write-back out of them; --resync-dir is for three of --resync-mib: the system's
+  temporary directory.
 `;
 
 async function main(): Promise<void> {
@@ -24,7 +26,8 @@ async function main(): Promise<void> {
       rounds: { type: 'string', default: '5' },
       'image-mib': { type: 'string', default: '256' },
       'resync-mib': { type: 'string', default: '10240' },
-      dir: { type: 'string', default: tmpdir() },
+      dir: { type: 'string' },
+      'resync-dir': { type: 'string', default: tmpdir() },
       only: { type: 'string', default: '' },
       help: { type: 'boolean', default: false },
     },
@@ -39,11 +42,14 @@ async function main(): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
-  const scratch = mkdtempSync(join(values.dir, 'ggmirror-bench-'));
+  const [scratch, resyncScratch] = [values.dir ?? memoryFolder(imageMiB), values['resync-dir']].map(
+    (folder) => mkdtempSync(join(folder, 'ggmirror-bench-')),
+  ) as [string, string];
   const options = { scratch, imageMiB, resyncMiB, seconds, rounds, only: values.only };
   try {
     const rows: Row[] = [];
-    for (const part of [measureRates, measureLogPrice, measureResync]) rows.push(...(await part(options)));
+    for (const part of [measureRates, measureLogPrice]) rows.push(...(await part(options)));
+    rows.push(...(await measureResync({ ...options, scratch: resyncScratch })));
     const cells = rows.map((row) => [
       row.name,
       row.ours,
@@ -55,8 +61,15 @@ async function main(): Promise<void> {
     process.stdout.write(`\n${renderTable(['work', 'ours', 'beside', 'ratio', 'target', ''], cells)}\n`);
     save({ startedAt: new Date().toISOString(), node: process.version, options, rows });
   } finally {
-    rmSync(scratch, { recursive: true, force: true });
+    for (const folder of [scratch, resyncScratch]) rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Where a dozen images stay in memory, if there is such a place. */
+function memoryFolder(imageMiB: number): string {
+  if (!existsSync('/dev/shm')) return tmpdir();
+  const { bavail, bsize } = statfsSync('/dev/shm');
+  return bavail * bsize > 16 * imageMiB * 1_048_576 ? '/dev/shm' : tmpdir();
 }
 
 function save(result: { readonly startedAt: string } & Readonly<Record<string, unknown>>): void {

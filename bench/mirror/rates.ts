@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type FioWork, runFio } from '../fio.js';
 import { freePort } from '../../src/cli/demo/free-port.js';
 import { median } from '../report.js';
-import { startTarget, type Target } from '../target.js';
+import { startTarget, stopAll, type Target } from '../target.js';
 import { makeSparse, Rig } from './rig.js';
 
 export interface RateOptions {
@@ -64,10 +64,7 @@ async function startQuorum(scratch: string, imageMiB: number): Promise<Target> {
     socket,
     exportName: 'q',
   });
-  const stop = async (): Promise<void> => {
-    await near.stop();
-    await far.stop();
-  };
+  const stop = (): Promise<void> => stopAll([near, far]);
   return { name: near.name, uri: near.uri, stop };
 }
 
@@ -81,7 +78,7 @@ export async function measureRates(options: RateOptions): Promise<Row[]> {
     }
     return results;
   } finally {
-    for (const target of running.reverse()) await target.stop();
+    await stopAll(running.reverse());
   }
 }
 

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ComponentStatus } from '../../src/control/status.js';
 import { ownCommand, startOurs } from '../processes.js';
-import { run } from '../load.js';
+import { runLoadProgram } from '../load.js';
 import { median } from '../report.js';
 import type { Row } from './rates.js';
 import { allActive, makeSparse, Rig } from './rig.js';
@@ -112,7 +112,7 @@ async function copyMs(rig: Rig, { scratch, resyncMiB }: ResyncOptions): Promise<
     const startMs = performance.now();
     const uri = `ggate://127.0.0.1:${server.port}${target}`;
     const [program, words] = ownCommand(['copy', '--force', rig.local, uri]);
-    await run(program, words);
+    await runLoadProgram(program, words);
     return performance.now() - startMs;
   } finally {
     await server.stop();
@@ -169,7 +169,7 @@ async function p99Us(rig: Rig, options: ResyncOptions): Promise<number> {
 /** What fio tells, as JSON. */
 async function fio(rig: Rig, { scratch }: ResyncOptions, words: readonly string[]): Promise<string> {
   const result = join(scratch, 'fio.json');
-  await run('fio', [
+  await runLoadProgram('fio', [
     ...['--name=bench', '--ioengine=nbd', `--uri=${rig.uri}`, '--randrepeat=0', '--norandommap'],
     ...[...words, '--output-format=json', `--output=${result}`],
   ]);

@@ -5,6 +5,7 @@ import { askMirror } from '../../src/control/control-client.js';
 import { mirrorPaths } from '../../src/control/paths.js';
 import type { ComponentStatus, MirrorStatus } from '../../src/control/status.js';
 import { systemClock } from '../../src/device/clock.js';
+import { endingSignal } from '../ending.js';
 import { run } from '../load.js';
 import { ownCommand, startOurs, type Server } from '../processes.js';
 import type { Target } from '../target.js';
@@ -53,7 +54,14 @@ export class Rig implements Target {
     const components = parts.map((part) => (part === 'local' ? this.local : this.backupUri));
     await this.#own('label', 'bench', ...components);
     const socket = join(folder, 'mirror.nbd');
-    await this.#own('start', ...startWords, '--nbd-socket', socket, 'bench', ...components);
+    endingSignal.throwIfAborted();
+    try {
+      await this.#own('start', ...startWords, '--nbd-socket', socket, 'bench', ...components);
+    } catch (error) {
+      // Its daemon may run all the same: a Ctrl-C ends the command and not the daemon.
+      await this.#own('stop', '-f', 'bench').catch(() => undefined);
+      throw error;
+    }
     this.#isRunning = true;
   }
 
@@ -83,6 +91,7 @@ export class Rig implements Target {
   async until(isDone: (components: readonly ComponentStatus[]) => boolean, limitMs: number): Promise<number> {
     const startMs = performance.now();
     for (;;) {
+      endingSignal.throwIfAborted();
       const components = await this.components();
       const passedMs = performance.now() - startMs;
       if (isDone(components)) return passedMs;
@@ -97,9 +106,12 @@ export class Rig implements Target {
   }
 
   async stop(): Promise<void> {
-    if (this.#isRunning) await this.#own('stop', '-f', 'bench');
-    this.#isRunning = false;
-    await this.stopBackup();
+    try {
+      if (this.#isRunning) await this.#own('stop', '-f', 'bench');
+      this.#isRunning = false;
+    } finally {
+      await this.stopBackup();
+    }
   }
 
   get #runFolder(): string {
