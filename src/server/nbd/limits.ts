@@ -27,8 +27,11 @@ export const FAILURE_LOG_INTERVAL_MS = 10_000;
 /** What one read takes at most of a client that negotiates. */
 export const HANDSHAKE_READ_BYTES = 4_096;
 
-/** And then: as many small requests as there are, and two long ones. */
-export const READ_BYTES_MAX = 262_144;
+/**
+ * And then. More would save system calls and cost more than that: a client with 32 small writes under way, and whoever the
+ * device passes them on to, would wait for each other in turn, where they work at the same time with half of them each.
+ */
+export const READ_BYTES_MAX = 65_536;
 
 /** With less room than this a read gets another slab: a small request that comes in two parts is copied. */
 export const READ_BYTES_MIN = 65_536;
