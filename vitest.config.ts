@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -8,5 +9,7 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 300_000,
     pool: 'forks',
+    // Who tests real processes mostly waits: two files at once are no more than two processors have time for.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
   },
 });
