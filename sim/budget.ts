@@ -10,7 +10,10 @@ interface Account {
   flushedAt: number;
   /** The same when it fell behind; null while it is in step. */
   behindSince: number | null;
-  /** Those that a log may have had when the mirror crashed, since it fell behind. */
+  /**
+   * Those that a log may have had when the mirror crashed, until a good flush of the client finds all in step: the run
+   * before may have left them in a cache, of which a later flush is the first that fails, or had failed in the crash.
+   */
   readonly extents: Set<number>;
   /** Somebody asked for a copy of everything. */
   isAllWanted: boolean;
@@ -60,6 +63,7 @@ export class Budget {
   flushed(startedAt: number): void {
     for (const account of this.#accounts) account.flushedAt = Math.max(account.flushedAt, startedAt);
     if (!this.isWhole()) return;
+    for (const { extents } of this.#accounts) extents.clear();
     for (const write of this.#unsure) if (write.endedAt < startedAt) this.#unsure.delete(write);
   }
 
@@ -96,7 +100,6 @@ export class Budget {
   inStep(index: number): void {
     const account = this.#accounts[index];
     if (account === undefined) return;
-    account.extents.clear();
     Object.assign(account, { behindSince: null, isAllWanted: false, copying: null });
   }
 
