@@ -83,6 +83,16 @@ export class Announcer {
     this.look();
   }
 
+  /** It is another object now. */
+  replaced(mirror: Mirror): void {
+    this.#mirror = mirror;
+    this.look();
+  }
+
+  resized(): void {
+    this.#tell('resized', null, null);
+  }
+
   /** Says if the mirror's state is another one. */
   look(why: string | null = null): void {
     const state = this.#mirror?.state ?? this.#state;

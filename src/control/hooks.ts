@@ -14,6 +14,7 @@ export const HOOK_EVENTS = {
   stale: 'a component is back and misses writes',
   rebuilding: 'a component is brought up to date',
   rebuilt: 'a component is up to date',
+  resized: 'the mirror has become larger while it was in use',
   repaired: 'a range that a component could not read was rewritten from another one',
   'split-brain': 'components were written without one another; neither side is touched',
   newer:

@@ -38,6 +38,9 @@ export const EXTENTS_MAX = 256;
 /** The sun_path of Linux has 108 bytes with its NUL, FreeBSD's 104. */
 export const SOCKET_PATH_BYTES_MAX = 103;
 
+/** What a running mirror's users wait for at most while it is resized, on a disk that has to be sent zeros: some seconds. */
+export const RESIZE_SENT_BYTES_MAX = 256 * 1_048_576;
+
 /** How long ggate clients' requests have to be finished when the mirror ends. */
 export const GGATE_DRAIN_MS = 10_000;
 

@@ -1,81 +1,36 @@
-import type { TlsOptions } from 'node:tls';
-import type { Clock } from '../device/clock.js';
-import type { RandomSource } from '../device/random.js';
+import { ExchangeableDevice } from '../device/wrappers/exchangeable.js';
 import {
   assemble,
   type AssembledMirror,
   AssembleError,
-  type AssembleOptions,
   type ProviderOpener,
 } from '../mirror/start/assemble.js';
-import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
-import type { SplitBrainPolicy } from '../mirror/decide/split-brain-policy.js';
 import type { Membership, NotErased } from '../mirror/members/membership.js';
 import type { Mirror, MirrorEvents } from '../mirror/mirror.js';
+import type { Resized, ResizeOptions } from '../mirror/start/resize.js';
 import { messageOf } from '../protocol/errors.js';
-import type { NbdEndpoint } from '../server/nbd/nbd-server.js';
 import type { ServerLog } from '../server/server-log.js';
 import { Announcer } from './announcer.js';
 import { type ControlRequest, parseRequest, performRequest } from './commands/all.js';
+import { ControlError } from './control-error.js';
 import { ControlServer } from './control-server.js';
-import { FrontEnds, type GgateFrontOptions } from './front-ends.js';
-import { Hooks, type StartHook } from './hooks.js';
-import { DEVICE_TIMEOUT_MS_MIN, EXTENTS_MAX, IDLE_CLEAN_MS } from './limits.js';
+import { FrontEnds } from './front-ends.js';
+import { Hooks } from './hooks.js';
+import { DEVICE_TIMEOUT_MS_MIN } from './limits.js';
 import { Reconnect } from './reconnect.js';
+import { ResizeGate, resizeRunning } from './resize-running.js';
 import type { RunningMirror } from './running-mirror.js';
 import { Users } from './users.js';
+import { againOptions, assembleOptions, endpointsOf, type MirrorServiceOptions } from './service-options.js';
 import { type MirrorStatus, type ProviderSize, statusOf } from './status.js';
-
-export interface MirrorServiceOptions {
-  readonly name: string;
-  readonly providers: readonly ProviderOpener[];
-  /** For providers that are inserted later. */
-  readonly openerOf: (text: string) => ProviderOpener;
-  /** Start although components are missing. */
-  readonly degraded: boolean;
-  /** The provider whose data a person has chosen: all others are overwritten. Null for the decision by generations. */
-  readonly source: string | null;
-  /** Null for what the label says. */
-  readonly balance: BalanceAlgorithm | null;
-  /** Null for what the label says. */
-  readonly sliceBytes: number | null;
-  /** A component that is silent for this long is dropped. */
-  readonly timeoutMs: number;
-  readonly isAutosync: boolean;
-  /** 0 for as fast as it goes. */
-  readonly resyncBytesPerSecond: number;
-  readonly afterSplitBrain: SplitBrainPolicy;
-  readonly controlPath: string;
-  /**
-   * With `degraded`: not without a remote component that is there and in use by somebody else, who may have taken over.
-   * The start fails with ASSEMBLE_MISSING then.
-   */
-  readonly respectsUsers: boolean;
-  /** Not from a component that may have lost what was written to it last: the start fails with ASSEMBLE_DOUBTFUL then. */
-  readonly refusesDoubt: boolean;
-  /** See AssembleOptions. */
-  readonly allowsMixture: boolean;
-  /** Whether a start that failed so is tried again: then nobody is told of it. Left out: none is. */
-  readonly isTriedAgain?: (error: unknown) => boolean;
-  /** Called just before the control socket is made: whoever has answered on it so far stops that. */
-  readonly handOver?: () => Promise<void>;
-  /** Served to root only. */
-  readonly nbdPath: string;
-  readonly nbdTcp: { readonly host: string; readonly port: number; readonly tls?: TlsOptions } | null;
-  /** Null if nobody is to reach the mirror over ggate. */
-  readonly ggate: GgateFrontOptions | null;
-  /** What is called when something happens to the mirror; null for nothing. */
-  readonly hook: StartHook | null;
-  readonly pid: number;
-  readonly clock: Clock;
-  readonly random: RandomSource;
-  readonly log: ServerLog;
-}
 
 /** A running mirror with everything around it: its components' return, its front ends, its control socket. */
 export class MirrorService implements RunningMirror {
-  readonly reconnect: Reconnect;
+  #reconnect: Reconnect;
+  /** What the front ends serve: the mirror, whichever object that is. */
+  readonly #device: ExchangeableDevice;
+  readonly #gate = new ResizeGate();
   readonly #fronts: FrontEnds;
   readonly #control: ControlServer<ControlRequest>;
   #stopping: Promise<void> | null = null;
@@ -85,22 +40,29 @@ export class MirrorService implements RunningMirror {
 
   private constructor(
     private readonly options: MirrorServiceOptions,
-    private readonly assembled: AssembledMirror,
+    private assembled: AssembledMirror,
     private readonly announcer: Announcer,
     private readonly providers: Map<string, ProviderSize>,
+    private readonly events: MirrorEvents,
   ) {
     const { clock, log, controlPath } = options;
-    const { mirror } = assembled;
-    const reopen = (component: Component): ReturnType<AssembledMirror['reopen']> =>
-      assembled.reopen(component);
-    this.reconnect = new Reconnect({ mirror, reopen, clock, log });
+    this.#reconnect = reconnectOf(assembled, options);
+    this.#device = new ExchangeableDevice(assembled.mirror);
     const deviceTimeoutMs = Math.max(DEVICE_TIMEOUT_MS_MIN, 3 * options.timeoutMs);
-    this.#fronts = new FrontEnds({ ...options, device: mirror, nbd: endpointsOf(options), deviceTimeoutMs });
+    this.#fronts = new FrontEnds({
+      ...options,
+      device: this.#device,
+      nbd: endpointsOf(options),
+      deviceTimeoutMs,
+    });
     this.#control = new ControlServer({
       path: controlPath,
       parse: parseRequest,
       // A change of the components changes the mirror's state, too.
-      handle: (request) => performRequest(this, request).finally(() => this.announcer.look()),
+      handle: (request) =>
+        this.#gate
+          .pass(request.command, () => performRequest(this, request))
+          .finally(() => this.announcer.look()),
       clock,
       log,
     });
@@ -133,7 +95,7 @@ export class MirrorService implements RunningMirror {
           if (options.refusesDoubt && doubt !== null) throw doubtful(doubt);
         },
       });
-      service = new MirrorService(options, assembled, announcer, sizes);
+      service = new MirrorService(options, assembled, announcer, sizes, events);
       await service.#begin();
       return service;
     } catch (error) {
@@ -171,6 +133,10 @@ export class MirrorService implements RunningMirror {
 
   get name(): string {
     return this.options.name;
+  }
+
+  get reconnect(): Reconnect {
+    return this.#reconnect;
   }
 
   get mirror(): Mirror {
@@ -213,6 +179,39 @@ export class MirrorService implements RunningMirror {
     await stopped;
   }
 
+  /** Makes the mirror larger while it is in use. Rejects with ControlError. */
+  async resize(size: ResizeOptions['size']): Promise<Resized> {
+    const { name, random, log } = this.options;
+    if (this.#stopping !== null) throw new ControlError(`mirror/${name} is being stopped`);
+    try {
+      const resized = await resizeRunning(
+        {
+          ...{ name, random, device: this.#device, assembled: this.assembled },
+          rest: () => this.#reconnect.stop(),
+          assemble: (providers, conduct) =>
+            assemble(againOptions(assembleOptions(this.options, providers, this.events), conduct)),
+          replaced: (assembled) => this.#replaced(assembled),
+        },
+        size,
+      );
+      log.info({ ...resized }, `Device mirror/${name} resized.`);
+      this.announcer.resized();
+      return resized;
+    } catch (error) {
+      if (error instanceof ControlError) throw error;
+      log.error({ reason: messageOf(error) }, `Device mirror/${name} is lost by a resize and ends.`);
+      this.#resolveStopping();
+      throw new ControlError(`mirror/${name} has ended: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  #replaced(assembled: AssembledMirror): void {
+    this.assembled = assembled;
+    this.#reconnect = reconnectOf(assembled, this.options);
+    this.#reconnect.start();
+    this.announcer.replaced(assembled.mirror);
+  }
+
   async destroy(): Promise<NotErased[]> {
     await this.#stop();
     // Until it is done, the process must not end.
@@ -243,6 +242,7 @@ export class MirrorService implements RunningMirror {
   }
 
   async #stopInOrder(): Promise<void> {
+    await this.#gate.free();
     await this.#fronts.close();
     // An attempt may wait for a silent server; what it brings is closed when it comes.
     const reconnectStopped = this.reconnect.stop();
@@ -252,22 +252,9 @@ export class MirrorService implements RunningMirror {
   }
 }
 
-function assembleOptions(
-  options: MirrorServiceOptions,
-  providers: readonly ProviderOpener[],
-  events: MirrorEvents,
-): AssembleOptions {
-  const { name, degraded, source, balance, sliceBytes, clock, random, timeoutMs, isAutosync } = options;
-  return {
-    ...{ name, providers, degraded, source, clock, random, events, timeoutMs, isAutosync },
-    allowsMixture: options.allowsMixture,
-    ...(balance === null ? {} : { balance }),
-    ...(sliceBytes === null ? {} : { sliceBytes }),
-    resyncBytesPerSecond: options.resyncBytesPerSecond,
-    afterSplitBrain: options.afterSplitBrain,
-    idleMs: IDLE_CLEAN_MS,
-    extentsMax: EXTENTS_MAX,
-  };
+function reconnectOf(assembled: AssembledMirror, { clock, log }: MirrorServiceOptions): Reconnect {
+  const reopen = (component: Component): ReturnType<AssembledMirror['reopen']> => assembled.reopen(component);
+  return new Reconnect({ mirror: assembled.mirror, reopen, clock, log });
 }
 
 const doubtful = (doubt: string): AssembleError =>
@@ -285,8 +272,4 @@ function noticing(opener: ProviderOpener, sizes: Map<string, ProviderSize>): Pro
     return opened;
   };
   return { ...opener, open };
-}
-
-function endpointsOf({ nbdPath, nbdTcp }: MirrorServiceOptions): NbdEndpoint[] {
-  return nbdTcp === null ? [{ unixPath: nbdPath }] : [{ unixPath: nbdPath }, nbdTcp];
 }

@@ -2,6 +2,7 @@ import type { Component } from '../mirror/component.js';
 import type { Membership, NotErased } from '../mirror/members/membership.js';
 import type { Mirror } from '../mirror/mirror.js';
 import type { ProviderOpener } from '../mirror/start/provider.js';
+import type { Resized, ResizeOptions } from '../mirror/start/resize.js';
 import type { ServerLog } from '../server/server-log.js';
 import { ControlError } from './control-error.js';
 import type { Reconnect } from './reconnect.js';
@@ -20,6 +21,8 @@ export interface RunningMirror {
   status(): MirrorStatus;
   /** Ends the mirror cleanly, and after that the daemon. Resolves when the mirror has ended. */
   stop(): Promise<void>;
+  /** Makes it larger; requests of its users wait meanwhile. Rejects with ControlError. */
+  resize(size: ResizeOptions['size']): Promise<Resized>;
   /** As stop(), but labels and private areas are wiped between. Resolves with those that could not be. */
   destroy(): Promise<NotErased[]>;
   /** For a component as parseComponent() reads it. Throws PROTOCOL_FORMAT. */

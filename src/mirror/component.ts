@@ -117,7 +117,8 @@ export class Component {
 
   constructor(
     public identity: ComponentIdentity,
-    private readonly mediaSizeBytes: number,
+    /** Of the mirror. */
+    readonly mediaSizeBytes: number,
     private readonly clock: Pick<Clock, 'nowMs'>,
     /** Its media has vanished while nothing was in flight, perhaps. */
     private readonly vanished: (component: Component, error: DeviceError) => void = () => undefined,

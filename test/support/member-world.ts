@@ -146,6 +146,11 @@ export class MemberWorld {
     this.plugIn();
   }
 
+  /** As grow(), while a mirror uses them. */
+  growUnder(names: string, addedBytes: number): void {
+    for (const name of names) this.#media.set(name, this.device(name).grow(Buffer.alloc(addedBytes, name)));
+  }
+
   /** Puts another world's disk in the place of one. */
   exchange(name: string, other: MemberWorld): void {
     const device = other.#devices.get(name);

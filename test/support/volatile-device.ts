@@ -40,7 +40,7 @@ const EVERYTHING: Capabilities = {
  */
 export class VolatileDevice implements BlockDevice {
   readonly name = 'volatile';
-  readonly mediaSizeBytes: number;
+  mediaSizeBytes: number;
   readonly sectorSizeBytes = SECTOR_BYTES;
   readonly can: Capabilities;
   /** Requests until power is lost; the last of them is not answered well, though it may have taken effect. */
@@ -48,9 +48,9 @@ export class VolatileDevice implements BlockDevice {
   /** Whether this request, which is a write or a flush, fails with EIO; of a write any part takes effect. */
   failing: (io: BlockIo) => boolean = () => false;
   requestCount = 0;
-  readonly #durable: Buffer;
+  #durable: Buffer;
   /** What is read. */
-  readonly #cached: Buffer;
+  #cached: Buffer;
   /** By sector: its versions since the last flush. */
   readonly #unflushed = new Map<number, Version[]>();
   readonly #flushIsALie: boolean;
@@ -95,6 +95,14 @@ export class VolatileDevice implements BlockDevice {
 
   close(): Promise<void> {
     return Promise.resolve();
+  }
+
+  /** In use: who has it open goes on with the size that it had. Returns the medium. */
+  grow(added: Buffer): Buffer {
+    this.#durable = Buffer.concat([this.#durable, added]);
+    this.#cached = Buffer.concat([this.#cached, added]);
+    this.mediaSizeBytes = this.#durable.length;
+    return this.#durable;
   }
 
   /** What is on the medium after a loss of power. */

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { STOP_MS } from '../../control/limits.js';
 import { providerOpener } from '../../control/provider-openers.js';
 import { systemClock } from '../../device/clock.js';
 import { systemRandom } from '../../device/random.js';
@@ -7,7 +8,7 @@ import { resizeMirror, type Resized, type ResizeOptions } from '../../mirror/sta
 import { ResizeError } from '../../mirror/start/resize-error.js';
 import { defaultConfigPath } from '../config/config-file.js';
 import { CommandError, UsageError } from '../errors.js';
-import { addRunDirOption, isRunning } from '../mirrors/run-dir.js';
+import { addRunDirOption, ask, isRunning, type RunDirFlags } from '../mirrors/run-dir.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { givenOptions } from '../mirrors/start-options.js';
@@ -20,7 +21,7 @@ import { formatBytes, parseSize } from '../units.js';
 
 type WantedSize = NonNullable<ResizeOptions['size']>;
 
-interface ResizeFlags {
+interface ResizeFlags extends RunDirFlags {
   readonly config?: string;
   readonly size?: WantedSize;
   readonly json?: boolean;
@@ -28,20 +29,25 @@ interface ResizeFlags {
 
 const EXAMPLES = `
 Examples:
-  ggmirror stop sites
   truncate -s +1G /root/images/sites.img      and the same on the other machine
+  ggmirror resize sites
+      while the mirror is in use: all its components have to be ACTIVE, requests wait for a moment, and clients see the
+      new size when they connect anew
   ggmirror resize sites /root/images/sites.img ggate://192.168.1.101/root/images/sites.img
-  ggmirror start sites ...
+      when it does not run
 
 That an image grew changes its time, so it can't be seen any more whether somebody wrote to it while the mirror was
 stopped; 'ggmirror verify' tells.`;
 
-/** `ggmirror resize`: gives a mirror that does not run what its components have grown by. */
+/** `ggmirror resize`: gives a mirror what its components have grown by. */
 export function resizeCommand(): Command {
   const command = new Command('resize')
-    .description('make a mirror that does not run larger, when all of its components have grown')
+    .description('make a mirror larger, in use or not, when all of its components have grown')
     .argument('<name>', 'the name that it was labelled with')
-    .argument('[provider...]', `its components: ${COMPONENT_HELP}; left out: those of the configuration file`)
+    .argument(
+      '[provider...]',
+      `of one that does not run, its components: ${COMPONENT_HELP}; left out: those of the configuration file`,
+    )
     .option(
       '-s, --size <size>',
       'sectors, or bytes with a suffix such as 512M or 1G; left out: all that they have room for',
@@ -52,10 +58,7 @@ export function resizeCommand(): Command {
     .addHelpText('after', EXAMPLES);
   return addRunDirOption(addRemoteOptions(command)).action(
     async (name: string, providers: string[], flags: ResizeFlags) => {
-      const given = givenOptions(command);
-      const [settings] = wantedSettings({ name, providers, config: flags.config, given });
-      if (settings === undefined) throw new UsageError(`no components of ${name} are known; name them`);
-      const resized = await resize(settings, flags.size ?? null);
+      const resized = await resizeAny(command, name, providers, flags);
       printResult(flags.json === true, resized, () => [
         `mirror/${name} has ${resized.nowBytes} bytes (${formatBytes(resized.nowBytes)}), before that ${resized.beforeBytes}`,
       ]);
@@ -63,11 +66,26 @@ export function resizeCommand(): Command {
   );
 }
 
-async function resize(settings: MirrorSettings, size: WantedSize | null): Promise<Resized> {
-  const { name, components, timeoutMs, runDirectory } = settings;
-  if (await isRunning(name, { runDir: runDirectory })) {
-    throw new CommandError(`mirror/${name} runs; stop it first (ggmirror stop ${name})`);
+async function resizeAny(
+  command: Command,
+  name: string,
+  providers: readonly string[],
+  flags: ResizeFlags,
+): Promise<Resized> {
+  const size = flags.size ?? null;
+  if (await isRunning(name, flags)) {
+    if (providers.length > 0)
+      throw new UsageError(`mirror/${name} runs, and knows its components; leave them out`);
+    return (await ask(name, { command: 'resize', size }, flags, STOP_MS)) as Resized;
   }
+  const given = givenOptions(command);
+  const [settings] = wantedSettings({ name, providers, config: flags.config, given });
+  if (settings === undefined) throw new UsageError(`no components of ${name} are known; name them`);
+  return await resizeStopped(settings, size);
+}
+
+async function resizeStopped(settings: MirrorSettings, size: WantedSize | null): Promise<Resized> {
+  const { name, components, timeoutMs } = settings;
   const { remoteTls: tls } = await readSettingsFiles(settings);
   const providers = components.map((one) => providerOpener(one, { timeoutMs, tls, clock: systemClock }));
   const shown: Progress[] = [];

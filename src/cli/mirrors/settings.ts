@@ -1,5 +1,5 @@
 import type { ComponentSpec } from '../../control/component-spec.js';
-import type { MirrorServiceOptions } from '../../control/mirror-service.js';
+import type { MirrorServiceOptions } from '../../control/service-options.js';
 import type { StartPolicy } from '../../control/start-policy.js';
 import type { TlsFiles } from '../../server/tls-options.js';
 import type { LogLevel } from '../daemon/log.js';

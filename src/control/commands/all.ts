@@ -12,6 +12,7 @@ import {
   removeCommand,
 } from './members.js';
 import { rebuildCommand } from './rebuild.js';
+import { resizeCommand } from './resize.js';
 import { resolveCommand } from './resolve.js';
 import { statusCommand } from './status.js';
 import { stopCommand } from './stop.js';
@@ -21,6 +22,7 @@ const COMMANDS = {
   status: statusCommand,
   stop: stopCommand,
   rebuild: rebuildCommand,
+  resize: resizeCommand,
   resolve: resolveCommand,
   insert: insertCommand,
   remove: removeCommand,

@@ -181,7 +181,10 @@ function misfitOf(present: readonly PresentComponent[]): Refusal | null {
       return foreign(`${one.name} and ${first.name} are components of different mirrors`);
     }
     if (mediaSizeBytes !== expected.mediaSizeBytes || sectorSizeBytes !== expected.sectorSizeBytes) {
-      return foreign(`${one.name} and ${first.name} disagree about the size of their mirror`);
+      return foreign(
+        `${one.name} and ${first.name} disagree about the size of their mirror, and both were used since it was resized; ` +
+          "start it with one of them and '--degraded', and take the other one in anew with 'forget' and 'insert --force'",
+      );
     }
     const twin = present.slice(0, index).find(({ superblock }) => superblock.componentUuid === componentUuid);
     if (twin !== undefined) {

@@ -58,6 +58,8 @@ export interface AssembledMirror {
    * if what is there now has no label or private area that could be believed.
    */
   reopen(component: Component): Promise<Arrival>;
+  /** How its components are reached, in the order of their slots; but for those that nobody has named. */
+  readonly openers: () => readonly ProviderOpener[];
   /** Ends the mirror cleanly. Safe to call twice. */
   close(): Promise<void>;
 }

@@ -5,6 +5,8 @@ import type { Component, ComponentMedia } from '../component.js';
 import type { ComponentStore } from '../area/component-store.js';
 import type { PresentComponent } from '../decide/assembly-decision.js';
 import type { Arrival } from '../mirror.js';
+import { followProvider } from './move-label.js';
+import { takeSize } from './take-size.js';
 import { type BareComponent, openComponent, type OpenedComponent } from './open-component.js';
 
 /** A provider that is a component. */
@@ -42,6 +44,8 @@ export class Assembly {
   readonly #openers = new Map<number, ProviderOpener>();
   /** By slot: as it was opened last. */
   readonly #media = new Map<number, ComponentMedia>();
+  /** By slot: the provider's size as the label had it last. */
+  readonly #sizes = new Map<number, number>();
   readonly #free: { readonly opener: ProviderOpener; readonly index: number }[] = [];
 
   private constructor(
@@ -54,6 +58,7 @@ export class Assembly {
         const { slot } = found.facts.superblock;
         this.#openers.set(slot, opener);
         this.#media.set(slot, found.media);
+        this.#sizes.set(slot, found.label.providerSizeBytes);
       } else this.#free.push({ opener, index });
     }
   }
@@ -92,6 +97,13 @@ export class Assembly {
     };
   }
 
+  /** Of all components, in the order of their slots; those that were never named are missing. */
+  get openers(): readonly ProviderOpener[] {
+    return [...this.#openers]
+      .sort(([one], [other]) => one - other)
+      .map(([slot, opener]) => following(opener, this.#sizes.get(slot)));
+  }
+
   /** A component has come to a free slot, as it was opened for that. */
   take(slot: number, opener: ProviderOpener, media: ComponentMedia): void {
     this.#openers.set(slot, opener);
@@ -102,6 +114,7 @@ export class Assembly {
   release(slot: number): void {
     this.#openers.delete(slot);
     this.#media.delete(slot);
+    this.#sizes.delete(slot);
   }
 
   /** `found` hears what its label says, if it is that component. */
@@ -139,10 +152,16 @@ export class Assembly {
       const message = `${component.name} still has a request under way from before it was lost; it is tried again when that is over`;
       throw new DeviceError('DEVICE_OPEN', 'EBUSY', message);
     }
-    const opened = await openComponent(await opener.open());
+    let opened = await openFollowing(following(opener, this.#sizes.get(slot)));
+    if (opened.state === 'ok' && isHalfResized(opened, component)) {
+      await opened.media.close();
+      await takeSize(opener, component.mediaSizeBytes);
+      opened = await openComponent(await opener.open());
+    }
     if (opened.state === 'bare') await opened.close();
     if (opened.state !== 'ok') throw new AssembleError('ASSEMBLE_FOREIGN', `${opener.name} ${opened.why}`);
     this.#media.set(slot, opened.media);
+    this.#sizes.set(slot, opened.label.providerSizeBytes);
     return opened;
   }
 
@@ -166,10 +185,28 @@ async function closeAll(providers: readonly FoundProvider[]): Promise<void> {
   );
 }
 
+const following = (opener: ProviderOpener, lastSizeBytes: number | undefined): ProviderOpener =>
+  lastSizeBytes === undefined ? opener : { ...opener, lastSizeBytes };
+
+/** If its provider grew while it was away its label comes to the new end. */
+async function openFollowing(opener: ProviderOpener): Promise<OpenedComponent> {
+  const opened = await openComponent(await opener.open());
+  const { lastSizeBytes } = opener;
+  const hasMoved =
+    opened.state === 'none' && lastSizeBytes !== undefined && (await followProvider(opener, lastSizeBytes));
+  return hasMoved ? await openComponent(await opener.open()) : opened;
+}
+
+/** A resize was interrupted before its label named the new size. */
+const isHalfResized = (
+  { superblock }: Extract<OpenedComponent, { state: 'ok' }>,
+  { identity, mediaSizeBytes }: Component,
+): boolean => superblock.componentUuid === identity.uuid && superblock.mediaSizeBytes !== mediaSizeBytes;
+
 async function find(opener: ProviderOpener): Promise<FoundProvider> {
   const { name, isLocal } = opener;
   try {
-    const opened = await openComponent(await opener.open());
+    const opened = await openFollowing(opener);
     if (opened.state === 'bare') return { ...opened, name };
     if (opened.state !== 'ok') return { state: opened.state, name, why: opened.why };
     const { media, store, label, superblock, touch } = opened;

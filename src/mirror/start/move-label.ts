@@ -33,15 +33,38 @@ export async function moveLabel(opener: ProviderOpener, name: string): Promise<v
     if (hasLabelMagic(await readLabelSector(device))) return;
     const found = await findLabel(device, Buffer.from(name, 'utf8').toString('latin1'));
     if (found === null) throw new ResizeError(`${opener.name} has no label of mirror '${name}'`);
-    const { label, at, store } = found;
-    await store.writeSuperblock({ modifiedNs: 0n });
-    await writeLabelSector(device, { ...label, providerSizeBytes: device.mediaSizeBytes });
-    await flushWhereAble(device);
-    const sectorBytes = device.sectorSizeBytes;
-    await request(device, 'write', { offsetBytes: at, lengthBytes: sectorBytes }, Buffer.alloc(sectorBytes));
+    await bringToEnd(device, found);
   } finally {
     await Promise.allSettled([device.close(), area?.close()]);
   }
+}
+
+/**
+ * The same for a component whose provider had that size when its label was read last: true if it has grown since, and the
+ * label is at its end now. Anything else is left alone. Rejects with DeviceError.
+ */
+export async function followProvider(opener: ProviderOpener, providerSizeBytes: number): Promise<boolean> {
+  const { device, area } = await opener.open();
+  try {
+    const lengthBytes = device.sectorSizeBytes;
+    const at = providerSizeBytes - lengthBytes;
+    if (area !== null || device.mediaSizeBytes <= providerSizeBytes || at < 0) return false;
+    const sector = Buffer.alloc(lengthBytes);
+    await request(device, 'read', { offsetBytes: at, lengthBytes }, sector);
+    const found = await readFound(device, sector, at);
+    if (found !== null) await bringToEnd(device, found);
+    return found !== null;
+  } finally {
+    await Promise.allSettled([device.close(), area?.close()]);
+  }
+}
+
+async function bringToEnd(device: BlockDevice, { label, at, store }: FoundLabel): Promise<void> {
+  await store.writeSuperblock({ modifiedNs: 0n });
+  await writeLabelSector(device, { ...label, providerSizeBytes: device.mediaSizeBytes });
+  await flushWhereAble(device);
+  const sectorBytes = device.sectorSizeBytes;
+  await request(device, 'write', { offsetBytes: at, lengthBytes: sectorBytes }, Buffer.alloc(sectorBytes));
 }
 
 interface FoundLabel {
@@ -63,8 +86,8 @@ async function findLabel(device: BlockDevice, name: string): Promise<FoundLabel 
     let at = piece.lastIndexOf(LABEL_MAGIC, undefined, 'latin1');
     while (at !== -1) {
       if ((start + at) % sectorBytes === 0) {
-        const found = await readFound(device, piece.subarray(at, at + sectorBytes), start + at, name);
-        if (found !== null) return found;
+        const found = await readFound(device, piece.subarray(at, at + sectorBytes), start + at);
+        if (found?.label.name === name) return found;
       }
       at = at === 0 ? -1 : piece.lastIndexOf(LABEL_MAGIC, at - 1, 'latin1');
     }
@@ -74,14 +97,9 @@ async function findLabel(device: BlockDevice, name: string): Promise<FoundLabel 
 }
 
 /** Null unless it is the label of a whole component that ended right behind it. */
-async function readFound(
-  device: BlockDevice,
-  sector: Buffer,
-  at: number,
-  name: string,
-): Promise<FoundLabel | null> {
+async function readFound(device: BlockDevice, sector: Buffer, at: number): Promise<FoundLabel | null> {
   const label = decodedOf(Buffer.from(sector));
-  if (label?.name !== name || label.providerSizeBytes !== at + device.sectorSizeBytes) return null;
+  if (label?.providerSizeBytes !== at + device.sectorSizeBytes) return null;
   const area = await AreaStore.open(device, areaOffsetBytes(label.mediaSizeBytes));
   if (area.state !== 'ok') return null;
   const { mirrorUuid, componentUuid, mediaSizeBytes } = area.store.superblock;

@@ -44,6 +44,8 @@ export interface ProviderOpener {
   readonly priority?: number;
   /** It is dropped when it leaves a request unanswered for this long; left out: what holds for the whole mirror. */
   readonly timeoutMs?: number;
+  /** The whole provider's when its label was read last: one that has grown since has that where it was. */
+  readonly lastSizeBytes?: number;
   /** Rejects with DeviceError. Again after a loss; what was opened before is closed by then. */
   open(): Promise<OpenedProvider>;
 }

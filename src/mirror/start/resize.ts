@@ -32,6 +32,8 @@ export interface ResizeOptions {
   readonly size: { readonly count: number; readonly unit: 'bytes' | 'sectors' } | null;
   readonly random: RandomSource;
   readonly progress?: ResizeProgress;
+  /** Somebody waits: not more than so many zeroes are sent to a component that can't be told to hold them. */
+  readonly sentBytesMax?: number;
 }
 
 /** What takes long is the zeroing of what is added, on disks that can't be told to hold zeros. */
@@ -96,6 +98,10 @@ async function grow(growths: readonly Growth[], options: ResizeOptions): Promise
     offsetBytes: areaOffsetBytes(beforeBytes),
     lengthBytes: areaSizeBytes(beforeBytes),
   };
+  requireShort(growths, nowBytes - beforeBytes, options);
+  // What follows changes the times of images, and if it is interrupted nobody is to take that for somebody's writing.
+  for (const { area } of growths)
+    if (area.superblock.modifiedNs !== 0n) await area.writeSuperblock({ modifiedNs: 0n });
   const fromBytes = oldArea.offsetBytes + oldArea.lengthBytes;
   const added = { offsetBytes: fromBytes, lengthBytes: nowBytes - fromBytes };
   options.progress?.begun(growths.length * added.lengthBytes);
@@ -179,6 +185,19 @@ function newSize(growths: readonly Growth[], beforeBytes: number, { name, size }
   throw new ResizeError(
     `Cannot expand provider mirror/${name}: by ${wanted - beforeBytes} bytes, which is less than the ${needed} ` +
       'that its private areas take; make the components larger',
+  );
+}
+
+function requireShort(
+  growths: readonly Growth[],
+  addedBytes: number,
+  { name, sentBytesMax = Infinity }: ResizeOptions,
+): void {
+  const slow = growths.find(({ device }) => !device.can.writeZeroes);
+  if (slow === undefined || addedBytes <= sentBytesMax) return;
+  throw new ResizeError(
+    `${slow.name} has to be sent ${addedBytes} bytes of zeros, for which nobody should have to wait; ` +
+      `stop the mirror first (ggmirror stop ${name})`,
   );
 }
 
