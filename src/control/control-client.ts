@@ -28,7 +28,7 @@ export async function askDaemon(path: string, request: object, options: AskOptio
   try {
     const answer = parseAnswer(await exchange(socket, request, path, options));
     if (answer.ok) return answer.result;
-    throw new ControlError(answer.message);
+    throw new ControlError(answer.message, answer);
   } finally {
     socket.destroy();
   }

@@ -9,13 +9,14 @@ export type Fields = Readonly<Record<string, unknown>>;
 export type ControlAnswer =
   | { readonly ok: true; readonly result: unknown }
   /** One line for people. */
-  | { readonly ok: false; readonly message: string };
+  | { readonly ok: false; readonly message: string; readonly isForceWanted: boolean };
 
 /** `line` is without its end. Throws PROTOCOL_FORMAT for what is no answer. */
 export function parseAnswer(line: string): ControlAnswer {
-  const { ok, result, message } = parseObject(line, 'answer');
+  const { ok, result, message, isForceWanted } = parseObject(line, 'answer');
   if (ok === true) return { ok, result };
-  if (ok === false && typeof message === 'string') return { ok, message };
+  if (ok === false && typeof message === 'string')
+    return { ok, message, isForceWanted: isForceWanted === true };
   throw new ProtocolError('PROTOCOL_FORMAT', 'the daemon sent no control answer');
 }
 

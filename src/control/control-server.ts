@@ -150,9 +150,12 @@ class ControlConnection<Request extends { readonly command: string }> {
     try {
       return { ok: true, result: await this.options.handle(request) };
     } catch (error) {
-      if (error instanceof ControlError) return { ok: false, message: error.message };
+      if (error instanceof ControlError) {
+        const { message, isForceWanted } = error;
+        return { ok: false, message, isForceWanted };
+      }
       this.options.log.error({ err: error, command: request.command }, 'a control request failed');
-      return { ok: false, message: messageOf(error) };
+      return { ok: false, message: messageOf(error), isForceWanted: false };
     }
   }
 }

@@ -41,8 +41,6 @@ export interface MirrorServiceOptions {
   readonly refusesDoubt: boolean;
   /** See AssembleOptions. */
   readonly allowsMixture: boolean;
-  /** See AssembleOptions. */
-  readonly allowsMixture: boolean;
   /** Whether a start that failed so is tried again: then nobody is told of it. Left out: none is. */
   readonly isTriedAgain?: (error: unknown) => boolean;
   /** Called just before the control socket is made: whoever has answered on it so far stops that. */

@@ -14,7 +14,7 @@ export interface SettleOptions {
   /** Names of providers; what only they have is given up. */
   readonly discard: readonly string[];
   /** What it throws ends it, and nothing was written. */
-  readonly approve: (plan: StartPlan) => void;
+  readonly approve: (plan: StartPlan) => Promise<void>;
   readonly clock: Clock;
   readonly random: RandomSource;
 }

@@ -114,7 +114,7 @@ describe('a split brain at a start', () => {
   test('is settled by giving one side up, and only what either side wrote is copied', async () => {
     const world = await splitWorld();
     let plan: StartPlan | null = null;
-    const running = await world.start('ab', { discard: ['b'], approve: (one) => (plan = one) });
+    const running = await world.start('ab', { discard: ['b'], approve: (one) => void (plan = one) });
     await untilComplete(running);
     expect(plan).toEqual({
       doubt: null,

@@ -27,7 +27,7 @@ interface CopyFlags extends RemoteFlags {
 
 const EXAMPLES = `
 FROM and TO are image files, disks or ggate://host[:port]/path (ggates:// for TLS).
-A file TO that does not exist is made. A TO that holds anything is overwritten only with --force.
+A file TO that does not exist is made. A TO that holds anything is overwritten only with --force, or when a person at a terminal says so.
 An interrupted copy goes on where it was when the same command is run again.
 
 Examples:

@@ -24,6 +24,7 @@ import { SLICE } from '../mirrors/option-kinds.js';
 import { openDevice, type OpenedDevice } from '../open-device.js';
 import { writeQuietly } from '../output.js';
 import { LABELLED_COMPONENT_HELP, pathOf } from '../provider-labels.js';
+import { requireYes } from '../question.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 
 interface LabelFlags extends RemoteFlags {
@@ -62,7 +63,7 @@ export function labelCommand(): Command {
     .option('-F, --no-fail-sync', 'the kernel does not synchronize after a power failure')
     .option('-n, --no-auto-sync', 'components that come back are not synchronized by themselves')
     .option('-h, --hardcode', "store the disks' names in the labels; a kernel takes them under no others")
-    .option('--force', 'also over what looks used');
+    .option('--force', 'also over what looks used; without it a person at a terminal is asked');
   return addRemoteOptions(command).action(
     async (name: string, texts: readonly string[], flags: LabelFlags) => {
       const problem = nameProblem(name);
@@ -114,14 +115,28 @@ async function checkAll(providers: readonly Provider[], isForced: boolean): Prom
   }
   const { devices, areaPaths } = placesOf(providers);
   geometryOf(devices, areaPaths);
-  if (isForced) return;
+  if (!isForced) await askForUsed(providers);
+}
+
+/** Once for all that look used. */
+async function askForUsed(providers: readonly Provider[]): Promise<void> {
+  const source = providers[0]?.spec.provider ?? '';
+  const says: string[] = [];
+  const refusals: string[] = [];
   for (const { spec, device, localPath } of providers) {
+    const { provider, area } = spec;
     const use = await describeUse(device, localPath ?? undefined);
     if (use === null) continue;
-    throw new CommandError(
-      `${spec.provider} ${use}; nothing was written. To label it all the same, give --force`,
-    );
+    const end = area === null ? 'its last sectors are' : 'its last sector is';
+    const loss =
+      provider === source
+        ? `the mirror takes its data over, and ${end} overwritten`
+        : `all of it is overwritten with what ${source} has`;
+    says.push(`${provider} ${use}; ${loss}.`);
+    refusals.push(`${provider} ${use}; nothing was written. To label it all the same, give --force`);
   }
+  const [refusal] = refusals;
+  if (refusal !== undefined) await requireYes({ says, refusal });
 }
 
 const placesOf = (

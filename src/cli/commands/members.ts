@@ -1,10 +1,12 @@
 import { Command } from 'commander';
 import { absoluteComponent, formatComponent, componentName } from '../../control/component-spec.js';
 import type { ControlRequest } from '../../control/commands/all.js';
+import { ControlError } from '../../control/control-error.js';
 import { STOP_MS } from '../../control/limits.js';
 import type { NotErased } from '../../mirror/members/membership.js';
 import { CommandError } from '../errors.js';
 import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
+import { requireYes } from '../question.js';
 import { printResult, writeQuietly } from '../output.js';
 import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 import { parseInteger } from '../units.js';
@@ -27,22 +29,37 @@ export function insertCommand(): Command {
     .option('-h, --hardcode', "store the disk's name in the label; a kernel takes it under no other")
     .option('-i, --inactive', 'do not use it until it is activated')
     .option('-p, --priority <number>', 'higher is preferred for reads, 0 to 255', parseInteger(0, 255), 0)
-    .option('--force', 'also over what looks used');
+    .option('--force', 'also over what looks used; without it a person at a terminal is asked');
   return addRunDirOption(command).action(async (name: string, texts: string[], flags: InsertFlags) => {
     for (const text of texts) {
       const spec = absoluteComponent(text);
-      const request = {
-        command: 'insert',
-        provider: formatComponent(spec),
-        priority: spec.priority ?? flags.priority,
-        isInactive: flags.inactive === true,
-        isHardcoded: flags.hardcode === true,
-        isForced: flags.force === true,
-      } as const;
-      await ask(name, request, flags, STOP_MS);
+      const insert = (isForced: boolean): Promise<unknown> => {
+        const request = {
+          command: 'insert',
+          provider: formatComponent(spec),
+          priority: spec.priority ?? flags.priority,
+          isInactive: flags.inactive === true,
+          isHardcoded: flags.hardcode === true,
+          isForced,
+        } as const;
+        return ask(name, request, flags, STOP_MS);
+      };
+      try {
+        await insert(flags.force === true);
+      } catch (error) {
+        const isForceWanted = error instanceof CommandError && isWantingForce(error);
+        if (!isForceWanted) throw error;
+        const [what = ''] = error.message.split(';');
+        const loss = `${what}; all of ${spec.provider} is overwritten with what mirror/${name} has.`;
+        await requireYes({ says: [loss], refusal: error.message });
+        await insert(true);
+      }
     }
   });
 }
+
+const isWantingForce = ({ cause }: CommandError): boolean =>
+  cause instanceof ControlError && cause.isForceWanted;
 
 /** `ggmirror remove`: components go for good. */
 export const removeCommand = (): Command =>

@@ -18,6 +18,7 @@ import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { wantedSettings } from '../config/wanted-settings.js';
 import { writeQuietly } from '../output.js';
+import { requireYes } from '../question.js';
 import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
 import { formatBytes } from '../units.js';
 
@@ -30,7 +31,7 @@ interface ResolveFlags extends RunDirFlags {
 const EXAMPLES = `
 Examples:
   ggmirror resolve sites --discard ggate://192.168.1.101/root/images/sites.img
-      says what would be overwritten with what, and does nothing
+      says what would be overwritten with what, and does nothing unless somebody at the terminal says yes
   ggmirror resolve sites --discard ggate://192.168.1.101/root/images/sites.img --force
       does it`;
 
@@ -50,7 +51,10 @@ export function resolveCommand(): Command {
       'the one that is overwritten, as it was given to start (repeatable)',
       (text: string, earlier: readonly string[] | undefined) => [...(earlier ?? []), providerName(text)],
     )
-    .option('--force', 'do it; without this it is only said what would be done')
+    .option(
+      '--force',
+      'do it; without this it is only said what would be done, and a person at a terminal is asked',
+    )
     .option('--config <file>', `the configuration file (default: ${defaultConfigPath(process.platform)})`)
     .addHelpText('after', EXAMPLES);
   return addRunDirOption(command).action(async (name: string, providers: string[], flags: ResolveFlags) => {
@@ -66,8 +70,7 @@ async function settleRunning(name: string, flags: ResolveFlags): Promise<void> {
   const request = (component: string, isForced: boolean): Promise<unknown> =>
     ask(name, { command: 'resolve', component, isForced }, flags, STOP_MS);
   for (const component of flags.discard) {
-    say(name, (await request(component, false)) as ResolvePlan);
-    requireForce(flags);
+    await requireConsent(name, (await request(component, false)) as ResolvePlan, flags);
     await request(component, true);
     writeQuietly(process.stdout, `mirror/${name} is settled, and ${component} is being copied to\n`);
   }
@@ -86,10 +89,7 @@ async function settleStoppedMirror(
   // Nobody starts it meanwhile.
   const pidFile = PidFile.take(mirrorPaths(runDirectory, name).pidFile, lockFileExclusive);
   try {
-    await settle(settings, discard, (plan) => {
-      say(name, plan);
-      requireForce(flags);
-    });
+    await settle(settings, discard, (plan) => requireConsent(name, plan, flags));
   } finally {
     pidFile.remove();
   }
@@ -99,7 +99,7 @@ async function settleStoppedMirror(
 async function settle(
   settings: MirrorSettings,
   discard: readonly string[],
-  approve: (plan: ResolvePlan) => void,
+  approve: (plan: ResolvePlan) => Promise<void>,
 ): Promise<void> {
   const { name, components, timeoutMs, degraded, runDirectory } = settings;
   const { remoteTls: tls } = await readSettingsFiles(settings);
@@ -118,13 +118,19 @@ async function settle(
 }
 
 /** It is said before it is done. */
-function say(name: string, { kept, overwritten }: ResolvePlan): void {
+async function requireConsent(
+  name: string,
+  { kept, overwritten }: ResolvePlan,
+  { force }: ResolveFlags,
+): Promise<void> {
   for (const { name: component, copyBytes } of overwritten) {
     const what = `${component} is overwritten, in ${formatBytes(copyBytes)}, with what ${kept.join(' and ')} has`;
     process.stderr.write(`mirror/${name}: ${what}\n`);
   }
-}
-
-function requireForce({ force }: ResolveFlags): void {
-  if (force !== true) throw new CommandError('nothing was changed; to do that, add --force');
+  if (force === true) return;
+  const names = overwritten.map((one) => one.name).join(' and ');
+  await requireYes({
+    says: [`What only ${names} has is lost then.`],
+    refusal: 'nothing was changed; to do that, add --force',
+  });
 }

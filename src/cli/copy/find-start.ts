@@ -1,4 +1,4 @@
-import { CommandError } from '../errors.js';
+import { requireYes } from '../question.js';
 import type { Interrupt } from '../interrupt.js';
 import { formatBytes } from '../units.js';
 import { compareEnds } from './compare.js';
@@ -50,7 +50,7 @@ async function isEqualBelow(lengthBytes: number, options: FindStartOptions): Pro
   return comparison.differentRegions === 0;
 }
 
-/** Throws CommandError unless the target is known to hold nothing, or the person said that it may be overwritten. */
+/** Throws CommandError unless the target is known to hold nothing, or a person says that it may be overwritten. */
 export async function refuseUsed(
   target: CopyEnd,
   names: { readonly from: string; readonly to: string },
@@ -59,8 +59,10 @@ export async function refuseUsed(
   if (target.isFresh) return;
   const use = await describeUse(target);
   if (use === null) return;
-  throw new CommandError(
-    `${names.to} ${use}. Copying would overwrite ${names.to} with ${names.from}; ` +
+  await requireYes({
+    says: [`${names.to} ${use}; all of it is overwritten with ${names.from}.`],
+    refusal:
+      `${names.to} ${use}. Copying would overwrite ${names.to} with ${names.from}; ` +
       `if that is what you want, add --force`,
-  );
+  });
 }

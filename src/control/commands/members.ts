@@ -2,6 +2,7 @@ import { DeviceError } from '../../device/block-device.js';
 import { describeUse } from '../../device/usage.js';
 import { kernelNameOf } from '../../mirror/members/hardcoded-name.js';
 import { MembershipError } from '../../mirror/members/membership-error.js';
+import type { OpenedProvider } from '../../mirror/start/provider.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { ControlError } from '../control-error.js';
 import { ATTEMPT_MS_MAX } from '../limits.js';
@@ -48,17 +49,19 @@ async function insert(running: RunningMirror, request: InsertRequest): Promise<n
   }
   // It may have been forgotten just now, while it was being looked at: our own session would be another client's to it.
   await running.reconnect.attemptsOver(ATTEMPT_MS_MAX);
-  await running.members.insert(opener, {
-    priority,
-    isInactive,
-    hardcodedProvider,
-    objection: async ({ device }) => {
-      const use = isForced ? null : await describeUse(device, isLocal ? name : undefined);
-      return use === null
-        ? null
-        : `${name} ${use}; nothing was written. To insert it all the same, give --force`;
-    },
-  });
+  let refusal = null as string | null; // set in a callback
+  const objection = async ({ device }: OpenedProvider): Promise<string | null> => {
+    const use = isForced ? null : await describeUse(device, isLocal ? name : undefined);
+    if (use !== null)
+      refusal = `${name} ${use}; nothing was written. To insert it all the same, give --force`;
+    return refusal;
+  };
+  try {
+    await running.members.insert(opener, { priority, isInactive, hardcodedProvider, objection });
+  } catch (cause) {
+    if (refusal !== null) throw new ControlError(refusal, { cause, isForceWanted: true });
+    throw cause;
+  }
   return null;
 }
 

@@ -46,7 +46,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
     const mirror = makeMirror(options, assembly, found, source, decision);
     try {
       await loadMarks(mirror, found, source, decision);
-      options.approve?.(planOf(mirror, decision));
+      await options.approve?.(planOf(mirror, decision));
       giveUp(mirror, discarded, options);
       await launch(mirror, found, decision);
       await assembly.closeBare();

@@ -37,8 +37,8 @@ export interface AssembleOptions {
   readonly discard?: readonly string[];
   /** Start from a component that a resync to it has left as a mixture, if it is the only one that is there. Left out: no. */
   readonly allowsMixture?: boolean;
-  /** Called when it is decided who is copied to whom, before anything is written; what it throws ends the start. */
-  readonly approve?: (plan: StartPlan) => void;
+  /** Called when it is decided who is copied to whom, before anything is written; what it rejects with ends the start. */
+  readonly approve?: (plan: StartPlan) => Promise<void> | void;
 }
 
 /** Who is copied to whom. */
