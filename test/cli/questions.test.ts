@@ -44,7 +44,7 @@ describe.skipIf(!haveTools('tmux'))('on a terminal', () => {
       expect(readFileSync(scratch.path('two.img')).equals(before)).toBe(true);
       const shown = type('label', 'data', 'one.img', 'two.img');
       await shown.untilShown(/^two.img holds data; all of it is overwritten with what one.img has\.$/m);
-      await shown.untilShown(/Type 'yes' to do that: /);
+      await shown.untilShown(/Type 'yes' to do that:/);
       for (const key of keys) shown.press(key);
       await shown.untilShown(new RegExp(`^exit status ${status}$`, 'm'));
     }

@@ -23,6 +23,8 @@ export const DISK_BYTES = 2 * 1_048_576;
 /** Requests of all disks together until power is lost. */
 interface Power {
   requestsLeft: number;
+  /** Requests that change nothing do not count. */
+  isCountingReads: boolean;
 }
 
 class PoweredDevice extends VolatileDevice {
@@ -35,7 +37,7 @@ class PoweredDevice extends VolatileDevice {
   }
 
   override start(io: BlockIo): void {
-    this.power.requestsLeft -= 1;
+    if (io.op !== 'read' || this.power.isCountingReads) this.power.requestsLeft -= 1;
     if (this.power.requestsLeft <= 0) this.requestsLeft = 0;
     super.start(io);
   }
@@ -80,7 +82,7 @@ function chanceFrom(first: number): RandomSource {
 export class MemberWorld {
   readonly #media = new Map<string, Buffer>();
   readonly #devices = new Map<string, PoweredDevice>();
-  readonly #power: Power = { requestsLeft: Infinity };
+  readonly #power: Power = { requestsLeft: Infinity, isCountingReads: true };
   readonly events: string[] = [];
   readonly gone = new Set<string>();
   /** What goes wrong with the requests of a disk, where there is something. */
@@ -224,6 +226,12 @@ export class MemberWorld {
   /** Power goes after so many requests from now on, the disks' together. */
   cutPowerAfter(requests: number): void {
     this.#power.requestsLeft = requests;
+  }
+
+  /** As cutPowerAfter(), of requests that are no reads: between those nothing changes that a crash could leave. */
+  cutPowerAfterChanges(requests: number): void {
+    this.#power.isCountingReads = false;
+    this.cutPowerAfter(requests);
   }
 
   get isPowerCut(): boolean {
