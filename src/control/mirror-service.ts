@@ -189,7 +189,7 @@ export class MirrorService implements RunningMirror {
           ...{ name, random, device: this.#device, assembled: this.assembled },
           rest: () => this.#reconnect.stop(),
           assemble: (providers, conduct) =>
-            assemble(againOptions(assembleOptions(this.options, providers, this.events), conduct)),
+            assemble(assembleOptions(againOptions(this.options, conduct), providers, this.events)),
           replaced: (assembled) => this.#replaced(assembled),
         },
         size,

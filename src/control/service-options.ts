@@ -61,10 +61,12 @@ export interface MirrorServiceOptions {
 /**
  * Of a mirror that ran until now: what was said once for the start holds no more, and what was changed since holds on.
  */
-export function againOptions({ balance: _, ...options }: AssembleOptions, conduct: Conduct): AssembleOptions {
-  const { algorithm, isAsLabelled, sliceBytes, isAutosync } = conduct;
-  const balance = isAsLabelled ? {} : { balance: algorithm };
-  return { ...options, ...balance, sliceBytes, isAutosync, degraded: true, source: null };
+export function againOptions(
+  options: MirrorServiceOptions,
+  { algorithm, isAsLabelled, sliceBytes, isAutosync }: Conduct,
+): MirrorServiceOptions {
+  const balance = isAsLabelled ? null : algorithm;
+  return { ...options, balance, sliceBytes, isAutosync, degraded: true, source: null };
 }
 
 export function assembleOptions(

@@ -1,5 +1,4 @@
-import type { BlockDevice, BlockIo, Capabilities } from '../block-device.js';
-import { DeviceError } from '../block-device.js';
+import type { BlockDevice, BlockIo, Capabilities, DeviceError } from '../block-device.js';
 import { PassedOnIo } from './passed-on-io.js';
 
 /**
