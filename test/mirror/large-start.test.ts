@@ -1,0 +1,101 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createImage, openFile, type FileDevice } from '../../src/device/file-device.js';
+import { assemble, type AssembledMirror, type ProviderOpener } from '../../src/mirror/start/assemble.js';
+import { createMirror } from '../../src/mirror/start/create.js';
+import { bitmapBlockCount } from '../../src/protocol/area-layout.js';
+import { writeBytes } from '../support/device-requests.js';
+import { FakeClock } from '../support/fake-clock.js';
+import { componentOf, untilComplete } from '../support/member-world.js';
+import { lost } from '../support/mirror-rig.js';
+import { RecorderDevice } from '../support/recorder-device.js';
+import { makeScratch, type Scratch } from '../support/scratch.js';
+
+const TIB = 2 ** 40;
+const MIB = 2 ** 20;
+
+/** Draws that repeat, each another one. */
+let draws = 1;
+const RANDOM = {
+  nextU32: () => (draws += 1),
+  nextBytes: (lengthBytes: number) => {
+    const bytes = Buffer.alloc(lengthBytes, 0x11);
+    bytes.writeUInt32BE((draws += 1), 0);
+    return bytes;
+  },
+};
+
+let scratch: Scratch;
+let recorders: RecorderDevice[];
+
+beforeEach(() => {
+  scratch = makeScratch();
+  recorders = [];
+});
+afterEach(() => scratch.remove());
+
+async function label(): Promise<void> {
+  const devices: FileDevice[] = [];
+  for (const name of ['a', 'b']) {
+    await createImage(scratch.path(name), 4 * TIB);
+    devices.push(await openFile(scratch.path(name), { access: 'rw' }));
+  }
+  const settings = { balance: 'load', sliceBytes: 4096, noAutoSync: false, noFailSync: false } as const;
+  await createMirror({ name: 'm', devices, ...settings, random: RANDOM });
+  for (const device of devices) await device.close();
+}
+
+/** What is asked of its components is recorded from here on. */
+async function start(): Promise<AssembledMirror> {
+  recorders = [];
+  const open = async (name: string): ReturnType<ProviderOpener['open']> => {
+    const device = new RecorderDevice(await openFile(scratch.path(name), { access: 'rw' }));
+    recorders.push(device);
+    return { device, area: null };
+  };
+  return await assemble({
+    name: 'm',
+    providers: ['a', 'b'].map((name) => ({ name, isLocal: true, open: () => open(name) })),
+    degraded: false,
+    clock: new FakeClock(),
+    random: RANDOM,
+    events: { changed: () => undefined },
+    ...{ timeoutMs: 10_000, idleMs: 5000, extentsMax: 256, isAutosync: true, resyncBytesPerSecond: 0 },
+  });
+}
+
+function asked(op: 'read' | 'write'): { readonly count: number; readonly bytes: number } {
+  const events = recorders.flatMap((one) =>
+    one.events.filter((event) => event.what === 'start' && event.op === op),
+  );
+  return { count: events.length, bytes: events.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0) };
+}
+
+test('a mirror of 4 TiB starts with a few reads of its components, and has bitmaps of a few MiB', async () => {
+  await label();
+  const beforeBytes = process.memoryUsage().arrayBuffers;
+  const running = await start();
+  const memoryBytes = process.memoryUsage().arrayBuffers - beforeBytes;
+  expect(asked('read').count).toBeLessThan(20);
+  expect(asked('read').bytes).toBeLessThan(256 * 1024);
+  expect(asked('write').bytes).toBeLessThan(256 * 1024);
+  expect(memoryBytes).toBeLessThan(8 * MIB);
+  expect(running.mirror.mediaSizeBytes).toBeGreaterThan(4 * TIB - 256 * MIB);
+  await running.close();
+});
+
+test('one with a component that missed something far apart reads no more than bitmaps, and copies only that', async () => {
+  await label();
+  const first = await start();
+  first.mirror.drop(componentOf(first, 'b'), lost('b'));
+  const places = [0, 1, 2, 3].map((index) => index * TIB);
+  for (const at of places) await writeBytes(first.mirror, at, Buffer.alloc(4096, 7));
+  await first.close();
+  const beforeBytes = process.memoryUsage().arrayBuffers;
+  const again = await start();
+  const bitmapBytes = bitmapBlockCount(again.mirror.mediaSizeBytes) * 8192;
+  expect(asked('read').bytes).toBeLessThan(5 * bitmapBytes);
+  expect(process.memoryUsage().arrayBuffers - beforeBytes).toBeLessThan(5 * bitmapBytes);
+  await untilComplete(again);
+  expect(componentOf(again, 'b').counters.bytesWritten).toBeLessThanOrEqual(4 * 65_536);
+  await again.close();
+});
