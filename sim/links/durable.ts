@@ -78,6 +78,12 @@ export class DurableRegisters extends Registers {
       });
   }
 
+  /** What a read has found may be gone since, if it began before the power was lost. */
+  override endRead(snapshot: ReadSnapshot, at: number, value: number): string | null {
+    if (snapshot.startedAt < this.#powerLostAt && snapshot.values[at]?.has(value) === true) return null;
+    return super.endRead(snapshot, at, value);
+  }
+
   override flushed(startedAt: number): void {
     super.flushed(startedAt);
     const medium = this.disk.crashImage(new WorstCase(0));
