@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { COMMAND } from '../../src/protocol/request.js';
+import { FlushTrouble } from '../support/flush-trouble.js';
 import { RawClients } from '../support/raw-clients.js';
 import { request } from '../support/requests.js';
 import { TwoHosts, type Host } from '../support/two-hosts.js';
@@ -61,29 +60,16 @@ test('a backup is not promoted while it is copied to; by force it is a split bra
   expect(backup.imageBytes(0, ofBackup.length).equals(ofBackup)).toBe(true);
 });
 
-/** For all programs that Node runs: flushes fail while the file `trouble` is there. */
-const patch = (trouble: string): string => `
-  import fs from 'node:fs';
-  import { syncBuiltinESMExports } from 'node:module';
-  const real = fs.fdatasync;
-  fs.fdatasync = (fd, done) => {
-    if (fs.existsSync(${JSON.stringify(trouble)})) done(Object.assign(new Error('EIO'), { code: 'EIO' }));
-    else real(fd, done);
-  };
-  syncBuiltinESMExports();
-`;
-
 test('a backup that failed to flush when it was let go of is not promoted; by force it is, and says what may be lost', async () => {
-  const trouble = join(hosts.directory, 'trouble');
-  const program = join(hosts.directory, 'patch.mjs');
-  writeFileSync(program, patch(trouble));
-  await backup.serve({ NODE_OPTIONS: `--import=${program}` });
+  const trouble = new FlushTrouble(hosts.directory);
+  backup.environment = trouble.environment;
+  await backup.serve();
   await primary.succeed('label', hosts.name, primary.image, backup.uri);
   const clients = new RawClients(() => ({ port: backup.port, path: backup.image }));
   const client = await clients.attach();
   client.write(request(COMMAND.write, 0, 512, 1, Buffer.alloc(512)));
   expect((await client.reply())?.errorNumber).toBe(0);
-  writeFileSync(trouble, '');
+  trouble.begin('fails');
 
   const words = [hosts.name, backup.image, primary.uri];
   expect(await backup.fail('promote', ...words)).toContain('is in use by 127.0.0.1');
@@ -98,7 +84,7 @@ test('a backup that failed to flush when it was let go of is not promoted; by fo
     `${backup.image} may have lost what was written to it last, because a flush of it failed`,
   );
   expect(refused).toContain('--force');
-  rmSync(trouble);
+  trouble.end();
   const said = await backup.succeed('promote', '--force', ...words);
   expect(said).toContain(`warning: ${backup.image}: it may have lost what was written to it last`);
   await backup.status();

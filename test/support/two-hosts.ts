@@ -16,6 +16,8 @@ const FUA = 1;
 /** One of two machines, as far as ggmirror sees it: an image, its sockets in a folder of its own, a server's port. */
 export class Host {
   server: Running | null = null;
+  /** Of the programs that are started from now on, besides what they always have. */
+  environment: Readonly<Record<string, string>> = {};
   /** Of the mirrors that have run here in the background. */
   readonly #daemons = new Set<number>();
   readonly uri: string;
@@ -58,9 +60,8 @@ export class Host {
     return stderr;
   }
 
-  async serve(environment: Readonly<Record<string, string>> = {}): Promise<void> {
-    const words = ['serve', '-p', String(this.port), this.image];
-    this.server = startOwn('ggmirror', words, { ...environment, ...this.#environment });
+  async serve(): Promise<void> {
+    this.server = startOwn('ggmirror', ['serve', '-p', String(this.port), this.image], this.#environment);
     await until('a server', () => connectOnce(this.port));
   }
 
@@ -117,7 +118,7 @@ export class Host {
   }
 
   get #environment(): Record<string, string> {
-    return { ...this.logs.environment, GGMIRROR_RUN_DIR: this.runDirectory };
+    return { ...this.environment, ...this.logs.environment, GGMIRROR_RUN_DIR: this.runDirectory };
   }
 
   async #withClient<Result>(work: (client: NbdClient) => Promise<Result>): Promise<Result> {
