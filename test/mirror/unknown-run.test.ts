@@ -49,7 +49,8 @@ describe('when the connection to the only component is lost in the middle of a t
     const store = storeOf(rig);
     losesAnswer(store, 'log');
     await expect(writeBytes(rig.mirror, 0, block)).rejects.toMatchObject({ code: 'DEVICE_LOST' });
-    await rig.mirror.close();
+    // It tells of what was lost, for no caller's flush has.
+    await expect(rig.mirror.close()).rejects.toMatchObject({ code: 'DEVICE_LOST' });
     expect(store.durable.superblock.isRunning).toBe(false);
     expect(store.durable.log).toEqual([]);
   });
