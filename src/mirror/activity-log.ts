@@ -25,8 +25,8 @@ interface Extent {
   readonly index: number;
   /** Writes in flight. */
   pins: number;
-  /** In which round of #admit it was used last: what a write would cost that asks for more exactness is not worth it. */
-  usedIn: number;
+  /** Grows with each use of any. */
+  usedAt: number;
   /** On its way out, unless a write comes first. */
   isRetiring: boolean;
 }
@@ -44,7 +44,7 @@ const NONE: ReadonlySet<number> = new Set();
  */
 export class ActivityLog {
   readonly #hot = new Map<number, Extent>();
-  #round = 0;
+  #uses = 0;
   #waiting: LogEntrant[] = [];
   #isBusy = false;
   /** A write left while the log was busy: there may be more room than it saw. */
@@ -126,7 +126,7 @@ export class ActivityLog {
       const extent = this.#hot.get(index);
       assert(extent !== undefined, 'activity log: an extent left while it was looked at');
       extent.pins += 1;
-      extent.usedIn = this.#round;
+      extent.usedAt = this.#uses += 1;
       extent.isRetiring = false;
     }
     return true;
@@ -158,7 +158,6 @@ export class ActivityLog {
 
   /** Makes as many of the wanted extents hot as there is room for, those of the first comers first. */
   async #admit(): Promise<void> {
-    this.#round += 1;
     const wanted = this.#wanted();
     const cold = [...wanted].filter((index) => !this.#hot.has(index));
     const missing = this.#hot.size + cold.length - this.options.extentsMax;
@@ -172,8 +171,8 @@ export class ActivityLog {
     // Of a commit that fails some may be written.
     this.#isEmpty = false;
     await this.options.commit([...this.extents(), ...coming].sort((one, other) => one - other));
-    const usedIn = this.#round;
-    for (const index of coming) this.#hot.set(index, { index, pins: 0, usedIn, isRetiring: false });
+    for (const index of coming)
+      this.#hot.set(index, { index, pins: 0, usedAt: (this.#uses += 1), isRetiring: false });
   }
 
   /** The extents of those who wait, hot or not: the first comers', whole writes only, as many as fit the log. */
@@ -192,7 +191,7 @@ export class ActivityLog {
   /** The least recently used extents that no write is in, at most `count`. */
   #idle(count: number, except: ReadonlySet<number> = NONE): Extent[] {
     const idle = [...this.#hot.values()].filter(({ index, pins }) => pins === 0 && !except.has(index));
-    return idle.sort((one, other) => one.usedIn - other.usedIn).slice(0, count);
+    return idle.sort((one, other) => one.usedAt - other.usedAt).slice(0, count);
   }
 
   async #retire(extents: readonly Extent[]): Promise<void> {

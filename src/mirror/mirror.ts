@@ -16,7 +16,7 @@ import type { MirrorSettings } from './area/meta-store.js';
 import type { Arrival, Conduct, MirrorOptions } from './mirror-options.js';
 import type { ResyncProgress } from './sweep/resync.js';
 import { Heartbeat } from './heartbeat.js';
-import { dropSilent, Stillness } from './members/silence.js';
+import { dropSilent } from './members/silence.js';
 import { Pace } from './sweep/pace.js';
 import { type ArrivalOutcome, Returns } from './members/returns.js';
 import { Verify, type VerifyOptions } from './sweep/verify.js';
@@ -41,7 +41,7 @@ export class Mirror implements BlockDevice {
   readonly returns: Returns;
   #writes = 0;
   readonly #heartbeat: Heartbeat;
-  readonly #stillness = new Stillness();
+  #lastWriteMs = 0;
   #isClosed = false;
   #verify: Verify | null = null;
   #settings: MirrorSettings | null;
@@ -169,7 +169,7 @@ export class Mirror implements BlockDevice {
   /** Of a caller's write, and of each of its pieces. */
   began(): void {
     this.#writes += 1;
-    this.#stillness.disturb();
+    this.#lastWriteMs = this.options.clock.nowMs();
   }
 
   async settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null> {
@@ -317,7 +317,7 @@ export class Mirror implements BlockDevice {
 
   /** After a while without writes everything is flushed, and a crash costs nothing. */
   #settleDown(): void {
-    const stillMs = this.#stillness.lookMs(this.options.clock.nowMs());
+    const stillMs = this.options.clock.nowMs() - this.#lastWriteMs;
     if (this.#writes > 0 || this.log.size === 0 || stillMs < this.options.idleMs) return;
     this.log
       .empty()

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ComponentIo } from '../../src/mirror/component.js';
 import { Errand, Errands, type ErrandOwner } from '../../src/mirror/errands.js';
-import { Stillness } from '../../src/mirror/members/silence.js';
 import { SeededRandom } from '../support/seeded-random.js';
 
 const component = { can: { writeZeroes: true } } as ErrandOwner<ComponentIo>;
@@ -63,14 +62,4 @@ describe('the requests under way to a component', () => {
     errands.remove(second);
     expect(errands.look(10_000)).toBe(0);
   });
-});
-
-test('stillness begins with the look at which a write is seen, and not before', () => {
-  const stillness = new Stillness();
-  stillness.disturb();
-  expect(stillness.lookMs(1000)).toBe(0);
-  expect(stillness.lookMs(1500)).toBe(500);
-  stillness.disturb();
-  expect(stillness.lookMs(2000)).toBe(0);
-  expect(stillness.lookMs(7000)).toBe(5000);
 });

@@ -17,20 +17,3 @@ export function dropSilent(host: SilenceHost): void {
     host.drop(component, new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', message));
   }
 }
-
-/** For how long nothing has been written, as far as looks from time to time can tell: a write need not ask for the time. */
-export class Stillness {
-  #isDisturbed = false;
-  #sinceMs = 0;
-
-  disturb(): void {
-    this.#isDisturbed = true;
-  }
-
-  /** At least that long, and at most by the time between two looks longer. */
-  lookMs(nowMs: number): number {
-    if (this.#isDisturbed) this.#sinceMs = nowMs;
-    this.#isDisturbed = false;
-    return nowMs - this.#sinceMs;
-  }
-}
