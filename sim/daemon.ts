@@ -1,4 +1,5 @@
 import { Reconnect } from '../src/control/reconnect.js';
+import { settleStopped } from '../src/control/settle-stopped.js';
 import { DeviceError } from '../src/device/block-device.js';
 import {
   assemble,
@@ -33,6 +34,8 @@ export interface StartChoice {
   /** Names of hosts whose disks a person has given up, or the one that has been chosen. */
   readonly discard?: readonly string[];
   readonly source?: string;
+  /** Also from one to which a copy had not ended, alone. */
+  readonly allowsMixture?: boolean;
 }
 
 /** The mirror's process on one host: its own disk is local, the others are reached through their hosts' servers. */
@@ -144,6 +147,28 @@ export class Daemon {
     await mirror.journal.writeAll();
     this.#reconnect?.wantResync(component);
     return true;
+  }
+
+  /** `resolve --discard` of a mirror that does not run: it is settled, and ends again. Rejects as start(). */
+  async settle(discard: readonly string[]): Promise<void> {
+    const { named, settings, chance } = this.options;
+    await settleStopped({
+      name: MIRROR_NAME,
+      providers: named.map((host) => this.#openerOf(host)),
+      degraded: false,
+      timeoutMs: settings.timeoutMs,
+      discard,
+      approve: () => Promise.resolve(),
+      clock: this.process,
+      random: chance.fork('mirror'),
+    });
+    this.process.kill();
+  }
+
+  /** `resolve --discard` of this mirror, which runs. */
+  async discard(index: number): Promise<void> {
+    const component = this.#componentOf(index);
+    if (component !== null) await this.#reconnect?.discard(component);
   }
 
   /** As the control commands do it. Rejects where they refuse, and when they fail. */

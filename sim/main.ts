@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { minimise } from './minimise.js';
 import { type WireKind, WIRES, planOf } from './plan.js';
 import { simulate } from './simulation.js';
-import { simulateSplitBrain } from './split-brain.js';
+import { type SplitBrainOptions, SPLITS, simulateSplitBrain } from './split-brain.js';
 import { BrokenPromise } from './world.js';
 
 const USAGE = `usage: npm run sim -- [options]
@@ -13,7 +13,7 @@ const USAGE = `usage: npm run sim -- [options]
   --hours N     go on for so long
   --trace       print everything that happens
   --wire KIND   queue, sessions or alone (docs/simulator.md); each seed is lived in all three if it is not given
-  --split-brain both hosts start the mirror and write, without knowing of each other
+  --split-brain both hosts start the mirror and write, without knowing of each other, or one by force
   --minimise    leave out of a failing seed what it fails without, and print what is left
 `;
 const PROGRESS_MS = 10_000;
@@ -57,8 +57,12 @@ async function main(): Promise<void> {
   let progressMs = startedMs;
   let seeds = 0;
   for (let seed = Number(values.seed); seeds < runsMax && performance.now() - startedMs < forMs; seed++) {
-    if (values['split-brain']) sum.failed += (await runSplitBrain(seed, values.trace, sum)) ? 0 : 1;
-    else for (const wire of wires) sum.failed += (await runSeed(seed, wire, values, sum)) ? 0 : 1;
+    if (values['split-brain']) {
+      for (const split of SPLITS)
+        for (const wire of wires)
+          if (wire !== 'alone')
+            sum.failed += (await runSplitBrain({ seed, split, wire }, values.trace, sum)) ? 0 : 1;
+    } else for (const wire of wires) sum.failed += (await runSeed(seed, wire, values, sum)) ? 0 : 1;
     seeds += 1;
     if (performance.now() - progressMs < PROGRESS_MS) continue;
     progressMs = performance.now();
@@ -85,12 +89,14 @@ function wiresOf(text: string | undefined): readonly WireKind[] {
 }
 
 /** As runSeed(). */
-async function runSplitBrain(seed: number, isTraced: boolean, sum: Sum): Promise<boolean> {
-  const failure = await simulateSplitBrain(seed, isTraced ? say : null);
+async function runSplitBrain(life: SplitBrainOptions, isTraced: boolean, sum: Sum): Promise<boolean> {
+  const { seed, split, wire } = life;
+  const failure = await simulateSplitBrain(life, isTraced ? say : null);
   sum.runs += 1;
   if (failure === null) return true;
-  say(`seed ${seed}: ${failure.message}`);
-  say(`  replay: npm run sim -- --split-brain --seed ${seed} --trace`);
+  say(`seed ${seed}, ${split}, ${wire}: ${failure.message}`);
+  if (!(failure instanceof BrokenPromise)) say(failure.stack ?? '');
+  say(`  replay: npm run sim -- --split-brain --seed ${seed} --wire ${wire} --trace`);
   return false;
 }
 

@@ -1,105 +1,27 @@
 import { AssembleError } from '../src/mirror/start/assemble.js';
-import { Budget } from './budget.js';
 import { Chance } from './chance.js';
-import { Client } from './client.js';
 import { Cluster } from './cluster.js';
-import { Daemon, type StartChoice } from './daemon.js';
-import { differingChunks, type Chunks } from './disk.js';
-import type { Host } from './host.js';
+import { Evidence, mustBeReadable } from './evidence.js';
 import { guardProcess, type Trace } from './guard.js';
-import { Patience } from './patience.js';
-import { Registers } from './registers.js';
+import { serveSessions } from './links/sessions.js';
+import { Settling } from './settling.js';
+import { DATA_BYTES, SETTINGS, Side } from './side.js';
 import { watchSeed } from './watchdog.js';
 import { World } from './world.js';
 
-const MIB = 1_048_576;
-const DATA_SECTORS = (12 * MIB) / 512;
-const SETTINGS = {
-  ...({ balance: 'prefer-local', idleMs: 1000, extentsMax: 3, resyncBytesPerSecond: 0 } as const),
-  timeoutMs: 1500,
-};
+/** Of a resync that is to be cut off in its middle. */
+const SLOW_BYTES_PER_SECOND = 262_144;
 
-/** A mirror on one host, and who uses it. */
-class Side {
-  readonly registers = new Registers();
-  readonly client: Client;
-  readonly said: string[] = [];
-  daemon: Daemon | null = null;
-  #starts = 0;
-  readonly #patience: Patience;
+/**
+ * How two sides come to go their own ways: both are started and written; or one is lost in the middle of copying to the
+ * other, which a person then starts by force although it is a mixture.
+ */
+export const SPLITS = ['both', 'forced'] as const;
 
-  constructor(
-    private readonly cluster: Cluster,
-    readonly host: Host,
-    private readonly chance: Chance,
-  ) {
-    const { world } = cluster;
-    this.#patience = new Patience(cluster, SETTINGS.timeoutMs);
-    this.client = new Client({
-      world,
-      registers: this.registers,
-      budget: new Budget(2),
-      hangMs: (fromMs, inFlight) => this.#patience.allowedMs(fromMs, inFlight),
-    });
-  }
-
-  /** Null when it runs; else why not. */
-  async start(choice: StartChoice): Promise<Error | null> {
-    const { cluster, host, said } = this;
-    const { world } = cluster;
-    this.#starts += 1;
-    const daemon = new Daemon({
-      ...{ cluster, host, settings: SETTINGS, named: cluster.hosts },
-      chance: this.chance.fork(`start ${this.#starts}`),
-      changed: (what, component) => {
-        world.say(() => `mirror at ${host.name}: ${component.name} ${what}`);
-        said.push(`${component.name} ${what}`);
-        if (what === 'stale') this.#patience.arrived();
-      },
-    });
-    const end: { isOver: boolean; error: Error | null } = { isOver: false, error: null };
-    const over = (error: Error | null): void => void Object.assign(end, { isOver: true, error });
-    daemon.start(choice).then(
-      () => over(null),
-      (error: unknown) => over(error as Error),
-    );
-    await world.run(() => end.isOver, world.nowMs + 60_000);
-    if (!end.isOver) world.fail(`a start at ${host.name} does not end`);
-    world.say(() => `start at ${host.name}: ${end.error?.message ?? 'it runs'}`);
-    if (end.error === null) this.daemon = daemon;
-    else daemon.process.kill();
-    return end.error;
-  }
-
-  /** Writes, and waits until all is answered. Resolves with how many writes have succeeded. */
-  async write(count: number): Promise<number> {
-    const { cluster, client, chance, daemon } = this;
-    const { world } = cluster;
-    const before = client.counts.errors;
-    for (let left = count; left > 0 && daemon?.mirror; left--) {
-      const firstSector = chance.below(DATA_SECTORS - 64);
-      client.start(daemon.mirror, 'write', { firstSector, sectorCount: chance.between(1, 64) });
-      await world.run(() => false, world.nowMs + chance.delayMs(20));
-    }
-    await world.run(() => client.inFlight === 0, world.nowMs + 30_000);
-    return count - (client.counts.errors - before);
-  }
-
-  async end(isClean: boolean): Promise<void> {
-    const { daemon, cluster, client } = this;
-    const { world } = cluster;
-    this.daemon = null;
-    if (daemon === null) return;
-    let isOver = !isClean;
-    if (isClean)
-      daemon
-        .stop()
-        .finally(() => (isOver = true))
-        .catch(() => undefined);
-    await world.run(() => isOver, world.nowMs + 60_000);
-    daemon.process.kill();
-    client.forget();
-  }
+export interface SplitBrainOptions {
+  readonly seed: number;
+  readonly split: (typeof SPLITS)[number];
+  readonly wire: 'queue' | 'sessions';
 }
 
 /**
@@ -107,15 +29,19 @@ class Side {
  * found out, nothing may be copied, and once a person has given one side up all of the other must be everywhere.
  * Resolves with what is wrong; null if nothing is.
  */
-export async function simulateSplitBrain(seed: number, trace: Trace = null): Promise<Error | null> {
+export async function simulateSplitBrain(
+  { seed, split, wire }: SplitBrainOptions,
+  trace: Trace = null,
+): Promise<Error | null> {
   const world = new World(trace);
   const guard = guardProcess((error) => world.fail(error));
   const watch = watchSeed(seed);
   try {
     const chance = new Chance(seed).fork('split brain');
-    const diskSizeBytes = 12 * MIB + 160 * 1024;
+    const diskSizeBytes = DATA_BYTES + 160 * 1024;
     const cluster = await Cluster.make(world, chance.fork('cluster'), { componentCount: 2, diskSizeBytes });
-    await new SplitBrain(cluster, chance).run();
+    if (wire === 'sessions') serveSessions(cluster, chance.fork('sessions'));
+    await new SplitBrain(cluster, chance, split).run();
     return world.failure;
   } finally {
     watch.release();
@@ -127,23 +53,73 @@ class SplitBrain {
   readonly #one: Side;
   readonly #other: Side;
 
+  readonly #looks: Chance;
+
   constructor(
     private readonly cluster: Cluster,
     private readonly chance: Chance,
+    private readonly split: SplitBrainOptions['split'],
   ) {
-    const [first, second] = cluster.hosts.map((host) => new Side(cluster, host, chance.fork(host.name)));
+    this.#looks = chance.fork('looks');
+    const settings =
+      split === 'both' ? SETTINGS : { ...SETTINGS, resyncBytesPerSecond: SLOW_BYTES_PER_SECOND };
+    const [first, second] = cluster.hosts.map(
+      (host) => new Side(cluster, host, chance.fork(host.name), settings),
+    );
     if (first === undefined || second === undefined) throw new Error('two hosts');
     [this.#one, this.#other] = chance.happens(0.5) ? [first, second] : [second, first];
   }
 
   async run(): Promise<void> {
-    const { world } = this.cluster;
-    if (!(await this.#part())) {
+    const { cluster, chance } = this;
+    const { world } = cluster;
+    const isParted = this.split === 'both' ? await this.#part() : await this.#force();
+    if (!isParted) {
       world.fail('both sides could not be started and written');
       return;
     }
+    await mustBeReadable(cluster, this.#looks);
     await this.#meet();
-    if (world.failure === null) await this.#settle();
+    await mustBeReadable(cluster, this.#looks);
+    if (world.failure !== null) return;
+    await new Settling(cluster, chance, [this.#one, this.#other]).run();
+    await mustBeReadable(cluster, this.#looks);
+  }
+
+  /**
+   * The one copies to the other, and is gone in the middle of it. Nobody takes the mixture for a mirror's data, but for a
+   * person who says so.
+   */
+  async #force(): Promise<boolean> {
+    const { cluster, chance } = this;
+    const [one, other] = [this.#one, this.#other];
+    const { world, hosts } = cluster;
+    const says = async (what: string): Promise<boolean> => {
+      const isSaid = (): boolean => one.said.includes(`${other.host.name} ${what}`);
+      await world.run(isSaid, world.nowMs + 60_000);
+      return isSaid();
+    };
+    if ((await one.start({ isDegraded: false })) !== null) return false;
+    await one.write(chance.between(0, 20));
+    cluster.link(one.host, other.host)?.cut();
+    await one.write(chance.between(15, 30));
+    if (!(await says('disconnected'))) return false;
+    cluster.heal();
+    if (!(await says('rebuilding'))) return false;
+    await world.run(() => false, world.nowMs + chance.delayMs(300));
+    await mustBeReadable(cluster, this.#looks);
+    if (one.said.includes(`${other.host.name} rebuilt`)) return false;
+    await one.end(false);
+    cluster.link(one.host, other.host)?.cut();
+    await world.run(() => false, world.nowMs + 100);
+    const evidence = new Evidence(cluster);
+    const refused = await other.start({ isDegraded: true });
+    if (!(refused instanceof AssembleError))
+      world.fail(`half of a copy, ${other.host.name} is started: ${refused?.message ?? 'it runs'}`);
+    evidence.mustStay([...hosts.keys()], 'a start was refused');
+    if ((await other.start({ isDegraded: true, allowsMixture: true })) !== null) return false;
+    await other.write(chance.between(0, 20));
+    return true;
   }
 
   /** Both have answered writes that the other has not. */
@@ -176,7 +152,7 @@ class SplitBrain {
     const [one, other] = [this.#one, this.#other];
     const { world } = cluster;
     await other.end(chance.happens(0.5));
-    const before = this.#data();
+    const evidence = new Evidence(cluster);
     cluster.heal();
     if (one.daemon !== null) {
       const isFound = (): boolean => one.said.includes(`${other.host.name} split brain`);
@@ -191,52 +167,6 @@ class SplitBrain {
           `both sides were written, and a start at ${side.host.name} says: ${refused?.message ?? 'it runs'}`,
         );
     }
-    for (const [index, chunks] of this.#data().entries()) {
-      const changed = differingChunks(before[index] ?? new Map(), chunks, cluster.mediaSizeBytes);
-      if (changed.length > 0)
-        world.fail(
-          `although it is a split brain ${cluster.host(index).name} was written in region ${changed[0] ?? 0}`,
-        );
-    }
-  }
-
-  /** Somebody gives one side up. */
-  async #settle(): Promise<void> {
-    const { cluster, chance } = this;
-    const { world } = cluster;
-    const [winner, loser] = chance.happens(0.5) ? [this.#one, this.#other] : [this.#other, this.#one];
-    const at = chance.happens(0.5) ? winner : loser;
-    const isDiscard = chance.happens(0.5);
-    const choice = isDiscard ? { discard: [loser.host.name] } : { source: winner.host.name };
-    const refused = await at.start({ isDegraded: false, ...choice });
-    if (refused !== null) world.fail(`with ${JSON.stringify(choice)} it does not start: ${refused.message}`);
-    const isWhole = (): boolean => at.daemon?.hostsIn('ACTIVE').length === 2;
-    await world.run(isWhole, world.nowMs + 120_000);
-    if (!isWhole()) world.fail(`with ${JSON.stringify(choice)} the mirror does not become whole`);
-    await this.#read(winner, at);
-    await at.end(true);
-    const [one = new Map<number, Buffer>(), other = new Map<number, Buffer>()] = this.#data();
-    const differing = differingChunks(one, other, cluster.mediaSizeBytes);
-    if (differing.length > 0) world.fail(`settled, both differ in region ${differing.join(', ')}`);
-  }
-
-  /** What the client of `winner` has written is found at `at`. */
-  async #read(winner: Side, at: Side): Promise<void> {
-    const { world } = this.cluster;
-    for (const firstSector of winner.registers.writtenSectors()) {
-      const mirror = at.daemon?.mirror ?? null;
-      if (mirror === null || world.failure !== null) return;
-      winner.client.start(mirror, 'read', { firstSector, sectorCount: 1 });
-      if (winner.client.inFlight > 32)
-        await world.run(() => winner.client.inFlight === 0, world.nowMs + 30_000);
-    }
-    await world.run(() => winner.client.inFlight === 0, world.nowMs + 30_000);
-  }
-
-  /** Copies, by host. */
-  #data(): Chunks[] {
-    return this.cluster.hosts.map(
-      ({ drive: { disk } }) => new Map([...disk.chunks].map(([index, chunk]) => [index, Buffer.from(chunk)])),
-    );
+    evidence.mustStay([...cluster.hosts.keys()], 'it is a split brain');
   }
 }
