@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { DeviceError } from '../device/block-device.js';
 import { assert } from '../protocol/errors.js';
 import type { ByteRange } from '../protocol/geometry.js';
@@ -25,8 +26,6 @@ interface Extent {
   readonly index: number;
   /** Writes in flight. */
   pins: number;
-  /** Grows with each use of any. */
-  usedAt: number;
   /** On its way out, unless a write comes first. */
   isRetiring: boolean;
 }
@@ -43,8 +42,7 @@ const NONE: ReadonlySet<number> = new Set();
  * Invariant: what is in `#hot` has been committed and not been committed away; pins > 0 only in `#hot`.
  */
 export class ActivityLog {
-  readonly #hot = new Map<number, Extent>();
-  #uses = 0;
+  readonly #hot: LRUCache<number, Extent>;
   #waiting: LogEntrant[] = [];
   #isBusy = false;
   /** A write left while the log was busy: there may be more room than it saw. */
@@ -53,7 +51,9 @@ export class ActivityLog {
   #isEmpty = true;
   #emptying: Promise<boolean> | null = null;
 
-  constructor(private readonly options: ActivityLogOptions) {}
+  constructor(private readonly options: ActivityLogOptions) {
+    this.#hot = new LRUCache({ max: options.extentsMax });
+  }
 
   get size(): number {
     return this.#hot.size;
@@ -75,7 +75,7 @@ export class ActivityLog {
   leave(range: ByteRange): void {
     const last = this.#lastOf(range);
     for (let index = this.#firstOf(range); index <= last; index++) {
-      const extent = this.#hot.get(index);
+      const extent = this.#hot.peek(index);
       assert(extent !== undefined && extent.pins > 0, 'activity log: left without having entered');
       extent.pins -= 1;
     }
@@ -126,7 +126,6 @@ export class ActivityLog {
       const extent = this.#hot.get(index);
       assert(extent !== undefined, 'activity log: an extent left while it was looked at');
       extent.pins += 1;
-      extent.usedAt = this.#uses += 1;
       extent.isRetiring = false;
     }
     return true;
@@ -171,8 +170,7 @@ export class ActivityLog {
     // Of a commit that fails some may be written.
     this.#isEmpty = false;
     await this.options.commit([...this.extents(), ...coming].sort((one, other) => one - other));
-    for (const index of coming)
-      this.#hot.set(index, { index, pins: 0, usedAt: (this.#uses += 1), isRetiring: false });
+    for (const index of coming) this.#hot.set(index, { index, pins: 0, isRetiring: false });
   }
 
   /** The extents of those who wait, hot or not: the first comers', whole writes only, as many as fit the log. */
@@ -190,8 +188,12 @@ export class ActivityLog {
 
   /** The least recently used extents that no write is in, at most `count`. */
   #idle(count: number, except: ReadonlySet<number> = NONE): Extent[] {
-    const idle = [...this.#hot.values()].filter(({ index, pins }) => pins === 0 && !except.has(index));
-    return idle.sort((one, other) => one.usedAt - other.usedAt).slice(0, count);
+    const idle: Extent[] = [];
+    for (const extent of this.#hot.rvalues()) {
+      if (idle.length >= count) break;
+      if (extent !== undefined && extent.pins === 0 && !except.has(extent.index)) idle.push(extent);
+    }
+    return idle;
   }
 
   async #retire(extents: readonly Extent[]): Promise<void> {
