@@ -37,6 +37,8 @@ export async function measureResync(options: ResyncOptions): Promise<Row[]> {
     await rig.start();
     // Data everywhere: a resync of holes would be too good to be true.
     await fio(rig, options, ['--rw=write', '--bs=1M', '--iodepth=4', '--size=' + sizeOf(imageMiB)]);
+    // A new mirror copies everything to its second component first, and gently while it is written.
+    await rig.until(allActive, LIMIT_MS);
     const partial: number[] = [];
     const full: number[] = [];
     const copies: number[] = [];
