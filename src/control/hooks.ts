@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import type { Clock, Timer } from '../device/clock.js';
+import { doneWithin, type Clock } from '../device/clock.js';
 import type { ServerLog } from '../server/server-log.js';
 import { HOOK_CLOSE_MS, HOOK_MS, HOOKS_WAITING_MAX } from './limits.js';
 
@@ -80,13 +80,7 @@ export class Hooks {
 
   /** Gives what is left to tell a few seconds. */
   async close(): Promise<void> {
-    if (this.#running === null) return;
-    const timers: Timer[] = [];
-    const limit = new Promise<void>((resolve) => {
-      timers.push(this.options.clock.after(HOOK_CLOSE_MS, resolve));
-    });
-    await Promise.race([this.#running, limit]);
-    for (const timer of timers) timer.cancel();
+    if (this.#running !== null) await doneWithin(this.#running, HOOK_CLOSE_MS, this.options.clock);
   }
 
   async #runAll(): Promise<void> {

@@ -1,5 +1,5 @@
 import { DeviceError } from '../device/block-device.js';
-import type { Clock, Timer } from '../device/clock.js';
+import { doneWithin, type Clock, type Timer } from '../device/clock.js';
 import type { Component } from '../mirror/component.js';
 import type { Arrival, Mirror } from '../mirror/mirror.js';
 import { messageOf } from '../protocol/errors.js';
@@ -102,10 +102,7 @@ export class Reconnect {
    * a disk hangs.
    */
   async attemptsOver(boundMs: number): Promise<void> {
-    let timer: Timer | null = null;
-    const bound = new Promise<void>((resolve) => (timer = this.options.clock.after(boundMs, resolve)));
-    await Promise.race([Promise.all(this.#attempts), bound]);
-    (timer as Timer | null)?.cancel();
+    await doneWithin(Promise.all(this.#attempts), boundMs, this.options.clock);
   }
 
   #effortOf(component: Component): Effort {

@@ -1,6 +1,6 @@
 import { DeviceError } from '../device/block-device.js';
 import type { RandomSource } from '../device/random.js';
-import { request } from '../device/request.js';
+import { flush } from '../device/request.js';
 import type { ExchangeableDevice } from '../device/wrappers/exchangeable.js';
 import type { Mirror } from '../mirror/mirror.js';
 import type { Conduct } from '../mirror/mirror-options.js';
@@ -88,7 +88,7 @@ function requireAtRest(name: string, { components, verification }: Mirror): void
 /** As its users see it: a failure that nobody was told of is told here. */
 async function flushed(mirror: Mirror): Promise<DeviceError | null> {
   try {
-    await request(mirror, 'flush', { offsetBytes: 0, lengthBytes: 0 }, null);
+    await flush(mirror);
     return null;
   } catch (error) {
     if (error instanceof DeviceError) return error;

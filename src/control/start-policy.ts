@@ -1,4 +1,4 @@
-import type { Clock } from '../device/clock.js';
+import { doneWithin, type Clock } from '../device/clock.js';
 import { AssembleError } from '../mirror/start/assemble.js';
 import { messageOf } from '../protocol/errors.js';
 import { START_POLL_MS } from './limits.js';
@@ -22,7 +22,7 @@ export interface PatientStart<Started> {
   ) => Promise<Started>;
   /** It waits, and for what; once for each different reason. Resolves when those who have to know do. */
   readonly waits: (why: string) => Promise<void>;
-  /** Resolves when nobody wants it any more. Asked for after the first call of waits(). */
+  /** Settles when nobody wants it any more. Asked for after the first call of waits(). */
   readonly ended: () => Promise<unknown>;
   readonly clock: Clock;
 }
@@ -46,9 +46,9 @@ export async function startPatiently<Started>(start: PatientStart<Started>): Pro
       if (reason !== why) await waits(reason);
       why = reason;
     }
-    ended ??= start.ended();
-    if (await endsWithin(ended, leftMs > 0 ? Math.min(START_POLL_MS, leftMs) : START_POLL_MS, clock))
-      return null;
+    ended ??= start.ended().catch(() => undefined);
+    const pollMs = leftMs > 0 ? Math.min(START_POLL_MS, leftMs) : START_POLL_MS;
+    if (await doneWithin(ended, pollMs, clock)) return null;
   }
 }
 
@@ -57,15 +57,4 @@ function isWaitedFor(error: unknown, policy: StartPolicy, hasWaited: boolean): b
   // Once it waits it goes on, also when it can't see why any more.
   if (policy === 'safe') return error.isAfterCrash || hasWaited;
   return policy === 'wait' || typeof policy === 'number';
-}
-
-function endsWithin(ended: Promise<unknown>, delayMs: number, clock: Clock): Promise<boolean> {
-  return new Promise((resolve) => {
-    const timer = clock.after(delayMs, () => resolve(false));
-    const end = (): void => {
-      timer.cancel();
-      resolve(true);
-    };
-    ended.then(end, end);
-  });
 }

@@ -13,6 +13,23 @@ export interface Clock {
 export const delay = (clock: Clock, delayMs: number): Promise<void> =>
   new Promise((resolve) => void clock.after(delayMs, resolve));
 
+/** Waits for `work`, but not longer than `timeoutMs`; says whether it was done in time. Rejects as `work` does. */
+export function doneWithin(work: Promise<unknown>, timeoutMs: number, clock: Clock): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(timeoutMs, () => resolve(false));
+    work.then(
+      () => {
+        timer.cancel();
+        resolve(true);
+      },
+      (error: unknown) => {
+        timer.cancel();
+        reject(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  });
+}
+
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   after(delayMs, run) {

@@ -1,8 +1,7 @@
-import type { Clock } from '../../device/clock.js';
+import { doneWithin, type Clock } from '../../device/clock.js';
 import { messageOf } from '../../protocol/errors.js';
 import type { DaemonLog } from './log.js';
 import type { SignalQueue } from './signals.js';
-import { within } from './within.js';
 
 /** A server as its life cycle sees it. */
 export interface RunningServer {
@@ -50,7 +49,7 @@ export async function serveUntilStopped(parts: {
 
 async function stopInOrder(server: RunningServer, clock: Clock): Promise<{ hasDrained: boolean }> {
   server.stopAccepting();
-  const isInTime = await within(server.drain(DRAIN_MS), DRAIN_MS + DRAIN_GRACE_MS, clock);
+  const isInTime = await doneWithin(server.drain(DRAIN_MS), DRAIN_MS + DRAIN_GRACE_MS, clock);
   return { hasDrained: isInTime && (await server.sessionCount()) === 0 };
 }
 

@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import type { Clock } from '../../device/clock.js';
+import { doneWithin, type Clock } from '../../device/clock.js';
 import type { GgatedLevel } from './log.js';
-import { within } from './within.js';
 
 const PRIORITIES = {
   error: 'err',
@@ -44,7 +43,7 @@ export class Syslog {
   async close(timeoutMs: number): Promise<void> {
     const ended = [...this.#loggers.values()].map((logger) => logger.close());
     this.#loggers.clear();
-    await within(Promise.all(ended), timeoutMs, this.clock);
+    await doneWithin(Promise.all(ended), timeoutMs, this.clock);
   }
 }
 

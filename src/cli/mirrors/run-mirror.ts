@@ -9,7 +9,7 @@ import { mirrorPaths } from '../../control/paths.js';
 import { providerOpener } from '../../control/provider-openers.js';
 import { startPatiently } from '../../control/start-policy.js';
 import { WaitingMirror } from '../../control/waiting-mirror.js';
-import type { Clock } from '../../device/clock.js';
+import { doneWithin, type Clock } from '../../device/clock.js';
 import { lockFileExclusive } from '../../device/platform/files.js';
 import { systemRandom } from '../../device/random.js';
 import { AssembleError } from '../../mirror/start/assemble.js';
@@ -21,7 +21,6 @@ import type { DaemonLog } from '../daemon/log.js';
 import { PidFile } from '../daemon/pid-file.js';
 import { type DaemonSurroundings, endOnBugs } from '../daemon/run.js';
 import { SignalQueue } from '../daemon/signals.js';
-import { within } from '../daemon/within.js';
 import { CommandError } from '../errors.js';
 import type { GgateSettings, MirrorSettings } from './settings.js';
 import { readSettingsFiles } from './settings-files.js';
@@ -162,7 +161,7 @@ async function closeInOrder(
   signals: StopSignals,
   { log, clock }: DaemonSurroundings,
 ): Promise<boolean> {
-  const closing = within(service.close(), CLOSE_MS, clock).catch((error: unknown) => {
+  const closing = doneWithin(service.close(), CLOSE_MS, clock).catch((error: unknown) => {
     log.error({ reason: messageOf(error) }, 'the mirror did not end in order; its next start repairs that');
     return true;
   });
