@@ -13,11 +13,11 @@ const FLUSH = { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, buffe
  * not, and the caller drops the component or doubts it. A component that can't flush keeps everything as not flushed; one
  * that only now says so is such a component from then on.
  */
-export function flushComponent(component: Component, mediaSizeBytes: number): Promise<DeviceError | null> {
+export function flushComponent(component: Component): Promise<DeviceError | null> {
   if (!component.can.flush) return Promise.resolve(null);
   const covered = component.unflushed;
   const { doubts } = component;
-  component.unflushed = new RegionBitmap(mediaSizeBytes);
+  component.unflushed = new RegionBitmap(component.mediaSizeBytes);
   return new Promise((resolve) => {
     const io: ComponentIo = {
       ...FLUSH,
@@ -50,7 +50,6 @@ function noneFlushed([denied]: readonly Component[]): DeviceError {
 export interface FlushHost {
   readonly options: Pick<MirrorOptions, 'events'>;
   readonly targets: readonly Component[];
-  readonly mediaSizeBytes: number;
   /** A loss is not recorded yet; until then nothing is answered. */
   readonly mustWait: boolean;
   /** See Mirror.drop(). */
@@ -132,9 +131,7 @@ export class MirrorFlush {
     const { host } = this;
     const targets = [...host.targets];
     const able = targets.filter(({ can }) => can.flush);
-    const errors = await Promise.all(
-      targets.map((component) => flushComponent(component, host.mediaSizeBytes)),
-    );
+    const errors = await Promise.all(targets.map(flushComponent));
     const failures = targets.flatMap((component, index) => {
       const error = errors[index] ?? null;
       return error === null ? [] : [{ component, error }];

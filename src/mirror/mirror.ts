@@ -70,7 +70,6 @@ export class Mirror implements BlockDevice {
       {
         components: this.#set,
         settings: () => this.#settings,
-        mediaSizeBytes,
         random,
         failed: (component, error) => this.drop(component, error) || this.#flush.owe(component, error),
         flushAll: () => this.#flush.run(),

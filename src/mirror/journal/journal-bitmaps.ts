@@ -4,10 +4,10 @@ import type { MetaStore } from '../area/meta-store.js';
 import { RegionBitmap } from '../area/region-bitmap.js';
 
 /** What a component may miss, as the others are to remember it. */
-function bitmapOf(component: Component, mediaSizeBytes: number): RegionBitmap {
+function bitmapOf(component: Component): RegionBitmap {
   if (!component.isConnected || component.can.flush) return component.missing;
   // What was written to a component that can't flush stays suspect for as long as it is there.
-  const both = new RegionBitmap(mediaSizeBytes);
+  const both = new RegionBitmap(component.mediaSizeBytes);
   both.union(component.missing);
   both.union(component.unflushed);
   return both;
@@ -16,11 +16,10 @@ function bitmapOf(component: Component, mediaSizeBytes: number): RegionBitmap {
 /** What has changed of what components miss. Not flushed; what failed counts as changed again. */
 export async function putBitmaps(
   components: readonly Component[],
-  mediaSizeBytes: number,
   everywhere: (step: StoreStep) => Promise<void>,
 ): Promise<void> {
   for (const component of components) {
-    const bitmap = bitmapOf(component, mediaSizeBytes);
+    const bitmap = bitmapOf(component);
     const pages = bitmap.takeChangedPages();
     if (pages.length === 0) continue;
     const { slot } = component.identity;
@@ -37,14 +36,10 @@ export async function putBitmaps(
  * All that components miss, to one that was not there when it was written down; what its store has noted itself goes. Not
  * flushed.
  */
-export async function tellBitmaps(
-  store: MetaStore,
-  components: readonly Component[],
-  mediaSizeBytes: number,
-): Promise<void> {
+export async function tellBitmaps(store: MetaStore, components: readonly Component[]): Promise<void> {
   for (const component of components) {
     const { slot } = component.identity;
-    const bitmap = bitmapOf(component, mediaSizeBytes);
+    const bitmap = bitmapOf(component);
     const noted = await store.readBitmap(slot);
     const pages = [...new Set([...bitmap.markedPages(), ...noted.markedPages()])];
     if (pages.length > 0) await store.writeBitmap(slot, bitmap, pages);
@@ -61,11 +56,10 @@ export const doubtfulOf = (active: readonly Component[]): readonly Component[] =
  */
 export async function noteDoubts(
   active: readonly Component[],
-  mediaSizeBytes: number,
   writeIdentity: (component: Component) => Promise<void>,
 ): Promise<void> {
   for (const component of doubtfulOf(active)) {
-    await tellBitmaps(component.store, [component], mediaSizeBytes);
+    await tellBitmaps(component.store, [component]);
     await writeIdentity(component);
   }
 }

@@ -9,7 +9,6 @@ export interface JournalOptions {
   readonly components: ComponentSet;
   /** What labels are to say besides; null to leave them as they are. */
   readonly settings: () => MirrorSettings | null;
-  readonly mediaSizeBytes: number;
   readonly random: RandomSource;
   /** A component failed to keep what it was told; drop it. Never the last ACTIVE one. */
   readonly failed: (component: Component, error: DeviceError) => void;

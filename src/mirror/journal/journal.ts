@@ -34,7 +34,7 @@ export class Journal {
   /** Components still, but not any more in what is written. */
   #leaving: readonly Component[] = [];
   readonly #turns = new Turns(() =>
-    noteDoubts(this.options.components.active, this.options.mediaSizeBytes, (component) =>
+    noteDoubts(this.options.components.active, (component) =>
       this.#writeIdentity(component.store, component),
     ),
   );
@@ -184,7 +184,7 @@ export class Journal {
     return this.#turns.run(async () => {
       const { store } = component;
       // What others miss it may not know yet; once it is in step it may be the only one that could.
-      await tellBitmaps(store, this.options.components.all, this.options.mediaSizeBytes);
+      await tellBitmaps(store, this.options.components.all);
       await this.#writeIdentity(store, component);
       await store.writeLog(extents);
       await store.flush();
@@ -280,8 +280,7 @@ export class Journal {
   }
 
   #putBitmaps(): Promise<void> {
-    const { components, mediaSizeBytes } = this.options;
-    return putBitmaps(components.all, mediaSizeBytes, (step) => this.#everywhere(step));
+    return putBitmaps(this.options.components.all, (step) => this.#everywhere(step));
   }
 
   #writeIdentity(store: MetaStore, component: Component): Promise<void> {

@@ -116,7 +116,7 @@ export class Resync implements SweepJob {
     const flushing = this.#copied;
     this.#flushing = flushing;
     this.#copied = new RegionBitmap(mediaSizeBytes);
-    const error = await flushComponent(target, mediaSizeBytes);
+    const error = await flushComponent(target);
     this.#flushing = null;
     if (error !== null) throw error;
     // If the target was lost meanwhile the marks stay, which costs no more than copying again.

@@ -218,7 +218,7 @@ export class Verify implements SweepJob {
       if (settled.countMarked === 0 || !component.isConnected) continue;
       found.settled = new RegionBitmap(host.mediaSizeBytes);
       const { store } = component;
-      const error = await flushComponent(component, host.mediaSizeBytes);
+      const error = await flushComponent(component);
       if (error !== null) host.drop(component, error);
       // If it was lost the marks stay, and it is copied to when it is back.
       else if (component.state === 'ACTIVE' && component.store === store) {
