@@ -85,6 +85,17 @@ describe('a flush of a session on a file that nobody was told of', () => {
     await allEnded();
   }
 
+  /** Its session process is killed while its flush is under way. */
+  async function killedInFlush(client: RawClient): Promise<void> {
+    writeFileSync(trouble, 'hangs');
+    client.write(flush);
+    await met();
+    const [status] = await server.sessions.list();
+    if (status === undefined || status.pid < 2) throw new Error('no session to kill');
+    process.kill(status.pid, 'SIGKILL');
+    await detached(client);
+  }
+
   /** Of two flushes of the next client. */
   async function nextErrnos(): Promise<(number | undefined)[]> {
     writeFileSync(trouble, '');
@@ -128,14 +139,7 @@ describe('a flush of a session on a file that nobody was told of', () => {
   });
 
   test('because its process was killed in the middle, fails the first flush of the next one', async () => {
-    const first = await writer();
-    writeFileSync(trouble, 'hangs');
-    first.write(flush);
-    await met();
-    const [status] = await server.sessions.list();
-    if (status === undefined || status.pid < 2) throw new Error('no session to kill');
-    process.kill(status.pid, 'SIGKILL');
-    await detached(first);
+    await killedInFlush(await writer());
     expect(await nextErrnos()).toEqual([EIO, 0]);
   });
 
@@ -152,14 +156,7 @@ describe('a flush of a session on a file that nobody was told of', () => {
   });
 
   test('is known to a server that was started since, and paid once', async () => {
-    const first = await writer();
-    writeFileSync(trouble, 'hangs');
-    first.write(flush);
-    await met();
-    const [status] = await server.sessions.list();
-    if (status === undefined || status.pid < 2) throw new Error('no session to kill');
-    process.kill(status.pid, 'SIGKILL');
-    await detached(first);
+    await killedInFlush(await writer());
     await restart();
     expect(await nextErrnos()).toEqual([EIO, 0]);
     clients.close();

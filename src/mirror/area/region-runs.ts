@@ -10,11 +10,17 @@ export function rangeOfRun({ firstRegion, regionCount }: RegionRun, mediaSizeByt
   };
 }
 
+/** All marked regions, those that follow each other as one run. */
+export function* markedRuns(bitmap: RegionBitmap): Generator<RegionRun> {
+  const { regionCount } = bitmap;
+  let run = bitmap.nextMarkedRun(0, regionCount);
+  while (run !== null) {
+    yield run;
+    run = bitmap.nextMarkedRun(run.firstRegion + run.regionCount, regionCount);
+  }
+}
+
 /** Takes away the marks of all regions that `settled` has. */
 export function clearMarks(marks: RegionBitmap, settled: RegionBitmap): void {
-  let run = settled.nextMarkedRun(0, settled.regionCount);
-  while (run !== null) {
-    marks.clearRun(run.firstRegion, run.regionCount);
-    run = settled.nextMarkedRun(run.firstRegion + run.regionCount, settled.regionCount);
-  }
+  for (const { firstRegion, regionCount } of markedRuns(settled)) marks.clearRun(firstRegion, regionCount);
 }

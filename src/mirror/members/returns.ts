@@ -9,7 +9,7 @@ import type { ByteRange } from '../../protocol/geometry.js';
 import { receive, type ReceptionHost } from './reception.js';
 import type { RangeLocks } from '../range-locks.js';
 import type { RegionBitmap } from '../area/region-bitmap.js';
-import { rangeOfRun } from '../area/region-runs.js';
+import { markedRuns, rangeOfRun } from '../area/region-runs.js';
 import { Resync, type ResyncProgress } from '../sweep/resync.js';
 import type { Pace } from '../sweep/pace.js';
 
@@ -160,10 +160,6 @@ export class Returns {
 
   #differsWhere(marks: RegionBitmap, component: Component): void {
     const { mediaSizeBytes } = this.host.options;
-    let run = marks.nextMarkedRun(0, marks.regionCount);
-    while (run !== null) {
-      this.differs(component, rangeOfRun(run, mediaSizeBytes));
-      run = marks.nextMarkedRun(run.firstRegion + run.regionCount, marks.regionCount);
-    }
+    for (const run of markedRuns(marks)) this.differs(component, rangeOfRun(run, mediaSizeBytes));
   }
 }

@@ -153,7 +153,7 @@ export class Assembly {
       throw new DeviceError('DEVICE_OPEN', 'EBUSY', message);
     }
     let opened = await openFollowing(following(opener, this.#sizes.get(slot)));
-    if (opened.state === 'ok' && isHalfResized(opened, component)) {
+    if (opened.state === 'ok' && hasOtherSize(opened, component)) {
       await opened.media.close();
       await takeSize(opener, component.mediaSizeBytes);
       opened = await openComponent(await opener.open());
@@ -198,7 +198,7 @@ async function openFollowing(opener: ProviderOpener): Promise<OpenedComponent> {
 }
 
 /** A resize was interrupted before its label named the new size. */
-const isHalfResized = (
+const hasOtherSize = (
   { superblock }: Extract<OpenedComponent, { state: 'ok' }>,
   { identity, mediaSizeBytes }: Component,
 ): boolean => superblock.componentUuid === identity.uuid && superblock.mediaSizeBytes !== mediaSizeBytes;

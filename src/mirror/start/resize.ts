@@ -20,7 +20,7 @@ import { newAreaId } from '../ids.js';
 import { moveLabel } from './move-label.js';
 import type { OpenedProvider, ProviderOpener } from './provider.js';
 import { RegionBitmap } from '../area/region-bitmap.js';
-import { rangeOfRun } from '../area/region-runs.js';
+import { markedRuns, rangeOfRun } from '../area/region-runs.js';
 import { ResizeError } from './resize-error.js';
 
 export interface ResizeOptions {
@@ -148,11 +148,7 @@ async function makeArea(
     if (!isMarked) continue;
     const marks = new RegionBitmap(mediaSizeBytes);
     const before = await area.readBitmap(slot);
-    let run = before.nextMarkedRun(0, before.regionCount);
-    while (run !== null) {
-      marks.mark(rangeOfRun(run, superblock.mediaSizeBytes));
-      run = before.nextMarkedRun(run.firstRegion + run.regionCount, before.regionCount);
-    }
+    for (const run of markedRuns(before)) marks.mark(rangeOfRun(run, superblock.mediaSizeBytes));
     await made.writeBitmap(slot, marks, marks.markedPages());
   }
   return made;

@@ -1,4 +1,4 @@
-import { rangeOfRun } from '../area/region-runs.js';
+import { markedRuns, rangeOfRun } from '../area/region-runs.js';
 import type { Component } from '../component.js';
 import type { Mirror } from '../mirror.js';
 
@@ -13,13 +13,15 @@ const MIXTURE =
 export function doubtOf({ isCacheDoubtful, missing }: Component): string | null {
   if (!isCacheDoubtful) return null;
   const places: string[] = [];
-  let run = missing.nextMarkedRun(0, missing.regionCount);
-  while (run !== null && places.length < PLACES_MAX) {
+  let rest = '';
+  for (const run of markedRuns(missing)) {
+    if (places.length === PLACES_MAX) {
+      rest = ' and more';
+      break;
+    }
     const { offsetBytes, lengthBytes } = rangeOfRun(run, missing.mediaSizeBytes);
     places.push(`${offsetBytes} to ${offsetBytes + lengthBytes - 1}`);
-    run = missing.nextMarkedRun(run.firstRegion + run.regionCount, missing.regionCount);
   }
-  const rest = run === null ? '' : ' and more';
   const where =
     places.length === 0
       ? 'nobody knows where'
