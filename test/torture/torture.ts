@@ -1,18 +1,12 @@
-import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { createImage } from '../../src/device/file-device.js';
+import { join } from 'node:path';
 import { SeededRandom } from '../support/seeded-random.js';
-import { Backup } from './backup.js';
 import { requireSame } from './compare.js';
 import { EventLog } from './event-log.js';
 import { canMakeFileSystems, FileSystem } from './file-system.js';
-import { HostClocks } from './host-clock.js';
-import { Hosts } from './hosts.js';
 import { inStep } from './in-step.js';
-import { MirrorDaemon } from './mirror-daemon.js';
 import { Operator } from './operator.js';
 import { Primary } from './primary.js';
+import { Site, TIMEOUT_SECONDS, type Steps } from './site.js';
 import {
   backupVictim,
   cableVictim,
@@ -24,15 +18,8 @@ import {
 } from './troubles.js';
 import { Workload } from './workload.js';
 
-const MIB = 1_048_576;
-const NAME = 'torture';
-const IMAGE_BYTES = 24 * MIB;
 /** At the start of the mirror; it ends within an extent and at the end of a region. */
-const FILE_SYSTEM_BYTES = 10 * MIB;
-/** Of the file system under an image: in memory, where nothing else on the machine holds it up. */
-const DISK_BYTES = 28 * MIB;
-/** On a busy machine a server may need more than two to start a session. */
-const TIMEOUT_SECONDS = 3;
+const FILE_SYSTEM_BYTES = 10 * 1_048_576;
 /** What a request may take beyond the time-out of its components, on a machine that is busy with other things. */
 const GRACE_MS = 60_000;
 const NOISE_MS_MAX = 18_000;
@@ -75,16 +62,11 @@ export async function torture(options: TortureOptions): Promise<TortureResult> {
 class Torture {
   readonly #log: EventLog;
   readonly #random: SeededRandom;
-  readonly #hosts: Hosts;
-  readonly #backups: readonly Backup[];
-  readonly #mirror: MirrorDaemon;
+  readonly #site: Site;
   readonly #fileSystem: FileSystem | null;
   readonly #primary: Primary;
   readonly #operator: Operator;
-  readonly #clocks: HostClocks;
-  readonly #mounts: string[] = [];
   readonly #troublemaker: Troublemaker;
-  readonly #local: string;
   #workload: Workload | null = null;
   #problem: string | null = null;
   #plagues: Promise<unknown> = Promise.resolve();
@@ -97,44 +79,17 @@ class Torture {
     const { seed, folder } = options;
     this.#log = new EventLog(join(folder, 'events.log'), options.tell);
     this.#random = new SeededRandom(seed);
-    this.#clocks = new HostClocks(folder, seed);
     this.#broken = new Promise((_, reject) => (this.#reject = reject));
     this.#broken.catch(() => undefined);
     options.signal?.addEventListener('abort', () => this.broken('interrupted'));
     this.#troublemaker = new Troublemaker(this.#log, (what) => this.broken(what));
     const endedByItself = (what: string): void => this.broken(what);
-    this.#hosts = new Hosts(this.#random.chance(0.3) ? 2 : 1);
-    this.#backups = this.#hosts.cables.map((cable, index) => {
-      const [image, log] = [join(folder, `disk${index}/backup.img`), join(folder, `backup${index}.log`)];
-      return new Backup(
-        index,
-        cable,
-        image,
-        IMAGE_BYTES,
-        log,
-        join(folder, `run${index}`),
-        this.#clocks.of(`backup${index}`),
-        endedByItself,
-      );
-    });
-    this.#local = join(folder, 'disk/local.img');
-    this.#mirror = new MirrorDaemon({
-      host: this.#hosts.primary,
-      name: NAME,
-      local: this.#local,
-      uris: this.#backups.map(({ uri }) => uri),
-      timeoutSeconds: TIMEOUT_SECONDS,
-      runDirectory: join(folder, 'run'),
-      logPath: join(folder, 'mirror.log'),
-      clock: this.#clocks.of('primary'),
-      endedByItself,
-    });
+    this.#site = new Site({ seed, folder, random: this.#random, endedByItself });
+    const { mirror, backups, local } = this.#site;
     this.#fileSystem = canMakeFileSystems() ? this.#newFileSystem() : null;
-    this.#primary = new Primary(this.#mirror, this.#fileSystem);
+    this.#primary = new Primary(mirror, this.#fileSystem);
     this.#operator = new Operator({
-      mirror: this.#mirror,
-      local: this.#local,
-      backups: this.#backups,
+      ...{ mirror, local, backups },
       log: this.#log,
       problem: () => this.#problem,
     });
@@ -143,7 +98,7 @@ class Torture {
   #newFileSystem(): FileSystem {
     const { seed, folder } = this.options;
     return new FileSystem({
-      ...{ mirror: this.#mirror, seed, folder, sizeBytes: FILE_SYSTEM_BYTES },
+      ...{ mirror: this.#site.mirror, seed, folder, sizeBytes: FILE_SYSTEM_BYTES },
       broken: (what) => this.broken(what),
       note: (what) => this.#log.note(what),
     });
@@ -169,23 +124,16 @@ class Torture {
   }
 
   async setUp(): Promise<void> {
-    const { folder, seed } = this.options;
-    mkdirSync(join(folder, 'run'));
-    for (const image of [this.#local, ...this.#backups.map((backup) => backup.image)]) {
-      this.#mount(dirname(image));
-      await createImage(image, IMAGE_BYTES);
-    }
-    for (const backup of this.#backups) await backup.serve();
+    const { seed } = this.options;
+    const { mirror, images } = this.#site;
     const balance = this.#random.pick(['prefer', 'round-robin', 'load', 'split']);
-    const uris = this.#backups.map(({ uri }) => uri);
-    await this.#mirror.run('label', '-b', balance, NAME, this.#local, ...uris);
-    await this.#mirror.start();
+    await this.#site.setUp(balance);
     const { mediaSizeBytes } = await this.#operator.untilComplete();
-    this.#log.note(`seed ${seed}: a mirror of ${uris.length + 1} components, reads balanced by ${balance}`);
+    this.#log.note(`seed ${seed}: a mirror of ${images.size} components, reads balanced by ${balance}`);
     this.#workload = new Workload({
       seed,
-      name: NAME,
-      nbdPath: this.#mirror.nbdPath,
+      name: mirror.name,
+      nbdPath: mirror.nbdPath,
       mediaSizeBytes,
       fromBytes: this.#fileSystem === null ? 0 : FILE_SYSTEM_BYTES,
       broken: (what) => this.broken(what),
@@ -194,18 +142,12 @@ class Torture {
     await this.#fileSystem?.make();
   }
 
-  #mount(disk: string): void {
-    mkdirSync(disk);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'none', disk]);
-    this.#mounts.push(disk);
-  }
-
   async run(): Promise<void> {
     const workload = this.#workload;
     if (workload === null) throw new Error('not set up');
     const endMs = performance.now() + this.options.seconds * 1000;
     const watch = setInterval(() => {
-      const { runningSinceMs } = this.#mirror;
+      const { runningSinceMs } = this.#site.mirror;
       const requests = workload.overdue(runningSinceMs, TIMEOUT_SECONDS * 1000 + GRACE_MS);
       const [first] = [...requests, ...(this.#fileSystem?.overdue(runningSinceMs) ?? [])];
       if (first !== undefined) this.broken(first);
@@ -224,14 +166,15 @@ class Torture {
 
   /** Noise and calm by turns; the mirror becomes whole in each calm. */
   async #makeTrouble(workload: Workload, endMs: number): Promise<void> {
+    const { backups, clocks } = this.#site;
     const victims: Victim[] = [
-      ...this.#backups.flatMap((backup) => [
+      ...backups.flatMap((backup) => [
         backupVictim(backup, workload.mediaSizeBytes, this.#random),
         cableVictim(backup),
         diskVictim(backup),
       ]),
       mirrorVictim(this.#primary),
-      ...this.#clocks.all.map((clock) => clockVictim(clock, this.#log)),
+      ...clocks.all.map((clock) => clockVictim(clock, this.#log)),
     ];
     workload.start();
     const seed = this.#random.below(1_000_000);
@@ -273,7 +216,7 @@ class Torture {
     await this.#unlessBroken(fileSystem.untilWritten());
     this.#log.note('the end of the primary');
     await this.#primary.kill();
-    for (const image of inStep(this.#images, workload.mediaSizeBytes)) {
+    for (const image of inStep([...this.#site.images.values()], workload.mediaSizeBytes)) {
       await this.#unlessBroken(fileSystem.checkAlone(image, 'crash'));
       this.#log.note(`${image} alone has all that was synced`);
     }
@@ -283,25 +226,18 @@ class Torture {
   async #compare(): Promise<void> {
     await this.#fileSystem?.unmount();
     const { mediaSizeBytes } = await this.#operator.untilComplete();
-    await this.#mirror.stop();
-    for (const backup of this.#backups) await backup.stop();
+    const { mirror, backups, images } = this.#site;
+    await mirror.stop();
+    for (const backup of backups) await backup.stop();
     this.#expectSame(mediaSizeBytes);
-    for (const image of this.#images) await this.#fileSystem?.checkAlone(image, 'order');
+    for (const image of images.values()) await this.#fileSystem?.checkAlone(image, 'order');
     this.#log.note('all components are the same');
-  }
-
-  get #images(): string[] {
-    return [this.#local, ...this.#backups.map(({ image }) => image)];
   }
 
   /** On a machine whose kernel lives what was written is in its files at once. */
   #expectSame(lengthBytes: number): void {
-    const images = new Map([
-      ['local', this.#local],
-      ...this.#backups.map(({ name, image }) => [name, image] as const),
-    ]);
     requireSame(
-      { images, lengthBytes, seed: this.options.seed },
+      { images: this.#site.images, lengthBytes, seed: this.options.seed },
       (number) => this.#workload?.tell(number) ?? '',
     );
   }
@@ -322,14 +258,13 @@ class Torture {
     this.#troublemaker.end();
     this.#workload?.abandon();
     await this.#plagues;
-    const killAll = [() => this.#mirror.kill(), ...this.#backups.map((backup) => () => backup.kill())];
-    const steps: (() => unknown)[] = [
-      ...killAll,
+    const { killing, removal } = this.#site;
+    const steps: Steps = [
+      ...killing,
       () => this.#work.catch(() => undefined),
-      ...killAll,
+      ...killing,
       () => this.#fileSystem?.tearDown(),
-      () => this.#hosts.remove(),
-      ...this.#mounts.map((disk) => () => execFileSync('umount', ['-l', disk])),
+      ...removal,
     ];
     for (const step of steps) {
       try {
