@@ -2,6 +2,7 @@ import { AssembleError } from '../src/mirror/start/assemble.js';
 import type { Chance } from './chance.js';
 import type { Cluster } from './cluster.js';
 import { differingChunks } from './disk.js';
+import { ended } from './end.js';
 import { Evidence } from './evidence.js';
 import type { Side } from './side.js';
 
@@ -89,13 +90,10 @@ export class Settling {
     await world.run(isFound, world.nowMs + 120_000);
     if (!isFound()) world.fail(`${loser.host.name} came to ${winner.host.name} and is no split brain`);
     evidence.mustStay([...hosts.keys()], 'it is a split brain');
-    const end = { isOver: false };
-    winner.daemon?.discard(index).then(
-      () => (end.isOver = true),
-      (error: unknown) => world.fail(error as Error),
-    );
+    const end = ended(winner.daemon?.discard(index) ?? Promise.resolve());
     await world.run(() => end.isOver, world.nowMs + 60_000);
     if (!end.isOver) world.fail('to discard a component does not end');
+    else if (end.error !== null) world.fail(end.error);
   }
 
   /** What the client of `winner` has written is found at `at`. */

@@ -3,6 +3,7 @@ import type { Chance } from './chance.js';
 import { Client } from './client.js';
 import type { Cluster } from './cluster.js';
 import { Daemon, type StartChoice } from './daemon.js';
+import { ended } from './end.js';
 import type { Host } from './host.js';
 import { Patience } from './patience.js';
 import type { MirrorSettings } from './plan.js';
@@ -102,29 +103,11 @@ export class Side {
     const { world } = cluster;
     this.daemon = null;
     if (daemon === null) return;
-    let isOver = !isClean;
-    if (isClean)
-      daemon
-        .stop()
-        .finally(() => (isOver = true))
-        .catch(() => undefined);
-    await world.run(() => isOver, world.nowMs + 60_000);
+    if (isClean) {
+      const end = ended(daemon.stop());
+      await world.run(() => end.isOver, world.nowMs + 60_000);
+    }
     daemon.process.kill();
     client.forget();
   }
-}
-
-interface End {
-  isOver: boolean;
-  error: Error | null;
-}
-
-function ended(what: Promise<void>): End {
-  const end: End = { isOver: false, error: null };
-  const over = (error: Error | null): void => void Object.assign(end, { isOver: true, error });
-  what.then(
-    () => over(null),
-    (error: unknown) => over(error as Error),
-  );
-  return end;
 }

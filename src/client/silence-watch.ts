@@ -1,8 +1,5 @@
 import { DeviceError } from '../device/block-device.js';
-import type { Clock, Timer } from '../device/clock.js';
-
-/** A timer that rings later than that has been held up; what is less is a busy program. */
-const LATE_MS = 500;
+import { HELD_UP_MS, type Clock, type Timer } from '../device/clock.js';
 
 export interface SilenceSettings {
   readonly name: string;
@@ -49,8 +46,8 @@ export class SilenceWatch {
     this.#timer = clock.after(delayMs, () => {
       this.#timer = null;
       if (!this.isWaiting()) return;
-      // This program stood still, stopped or suspended with its machine: the answer may be there, not yet read.
-      if (clock.nowMs() - dueMs > LATE_MS && !this.#isProlonged) {
+      // While this program stood still the answer may have come; it is not read yet.
+      if (clock.nowMs() - dueMs > HELD_UP_MS && !this.#isProlonged) {
         this.#isProlonged = true;
         this.#sinceMs = clock.nowMs();
       }

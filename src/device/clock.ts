@@ -9,6 +9,12 @@ export interface Clock {
   after(delayMs: number, run: () => void): Timer;
 }
 
+/**
+ * A timer that rings later than that after its time has been held up: this program stood still, stopped, without a
+ * processor or suspended with its machine. What is less is a busy program.
+ */
+export const HELD_UP_MS = 500;
+
 /** Resolves after that. Nobody can cut it short. */
 export const delay = (clock: Clock, delayMs: number): Promise<void> =>
   new Promise((resolve) => void clock.after(delayMs, resolve));

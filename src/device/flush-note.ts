@@ -15,8 +15,8 @@ export interface NoteKeeper {
   /** As the process before left it. */
   readonly wasInDoubt: boolean;
   keep(isInDoubt: boolean): void;
-  /** Nothing is kept from now on; what was kept last stays if it says that there is a doubt. */
-  close(): void;
+  /** Nothing is kept from now on; if there is a doubt, what was kept of it stays. */
+  close(isInDoubt: boolean): void;
 }
 
 /**
@@ -62,7 +62,7 @@ export class FlushNote {
 
   /** Before the medium is closed. */
   close(): void {
-    this.keeper.close();
+    this.keeper.close(this.#kept);
   }
 
   #keep(): void {
@@ -99,7 +99,6 @@ function noteName(mediumFd: number): string {
 class FileKeeper implements NoteKeeper {
   readonly wasInDoubt: boolean;
   readonly #fd: number;
-  #isInDoubt: boolean;
   #isClosed = false;
 
   constructor(private readonly path: string) {
@@ -107,12 +106,10 @@ class FileKeeper implements NoteKeeper {
     this.#fd = openSync(path, constants.O_RDWR + constants.O_CREAT, 0o600);
     const byte = Buffer.alloc(1);
     this.wasInDoubt = readSync(this.#fd, byte, 0, 1, 0) === 1 && byte.toString('latin1') === IN_DOUBT;
-    this.#isInDoubt = this.wasInDoubt;
   }
 
   keep(isInDoubt: boolean): void {
     if (this.#isClosed) return;
-    this.#isInDoubt = isInDoubt;
     try {
       writeSync(this.#fd, isInDoubt ? IN_DOUBT : CLEAN, 0);
     } catch {
@@ -120,11 +117,11 @@ class FileKeeper implements NoteKeeper {
     }
   }
 
-  close(): void {
+  close(isInDoubt: boolean): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      if (!this.#isInDoubt) unlinkSync(this.path);
+      if (!isInDoubt) unlinkSync(this.path);
       closeSync(this.#fd);
     } catch {
       // It was removed by somebody else, who cleaned the directory.

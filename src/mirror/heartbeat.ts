@@ -1,8 +1,6 @@
-import type { Clock, Timer } from '../device/clock.js';
+import { HELD_UP_MS, type Clock, type Timer } from '../device/clock.js';
 
 const BEAT_MS = 500;
-/** A beat that is later than that has been held up; what is less is a busy program. */
-const LATE_MS = 500;
 
 /**
  * Looks around every half second, and tells the time without what the whole program stood still for: stopped, without a
@@ -32,7 +30,7 @@ export class Heartbeat {
     const dueMs = this.clock.nowMs() + BEAT_MS;
     this.#timer = this.clock.after(BEAT_MS, () => {
       const lateMs = this.clock.nowMs() - dueMs;
-      if (lateMs > LATE_MS) this.#lostMs += lateMs;
+      if (lateMs > HELD_UP_MS) this.#lostMs += lateMs;
       this.#arm();
       this.beat();
     });
