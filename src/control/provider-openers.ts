@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { openDiskThread } from '../device/disk-thread/disk-thread.js';
 import { requireUnused } from '../device/in-use.js';
-import { createAreaFile, openAreaDevice, removeErasedArea } from '../mirror/area/area-file.js';
+import { createAreaFile, openAreaDevice, removeErasedArea, secondAreaOf } from '../mirror/area/area-file.js';
 import type { NewSuperblock } from '../mirror/area/area-store.js';
 import type { OpenedProvider, ProviderOpener } from '../mirror/start/assemble.js';
 import type { ComponentSpec } from './component-spec.js';
@@ -44,7 +44,8 @@ async function openLocal(
   try {
     if (existsSync(areaPath)) {
       const area = await openAreaDevice(areaPath);
-      return { ...opened, area, removeArea: () => removeErasedArea(areaPath) };
+      const beside = area.kind === 'file' ? { secondArea: secondAreaOf(areaPath) } : {};
+      return { ...opened, ...beside, area, removeArea: () => removeErasedArea(areaPath) };
     }
     return {
       ...opened,

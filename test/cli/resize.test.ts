@@ -13,9 +13,12 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-test('a mirror that is stopped grows with its image and its export, keeps its data, and its NBD clients see the new size', async () => {
-  const { name, local, backup, uri } = world;
-  await world.startMirror();
+test('a mirror that is stopped grows with its image, whose private area is in a file, and its export, keeps its data, and its NBD clients see the new size', async () => {
+  const { name, local: image, backup, uri } = world;
+  const local = `${image},area=${world.scratch.path('local.area')}`;
+  await world.serveBackup();
+  await world.succeed('label', name, local, uri);
+  await world.succeed('start', name, local, uri);
   await world.untilState('COMPLETE');
   const bytes = randomBytes(65_536);
   const before = await world.attach();
@@ -26,7 +29,7 @@ test('a mirror that is stopped grows with its image and its export, keeps its da
   expect((await world.run('resize', name, local, uri)).stderr).toContain(
     'Cannot expand provider mirror/data',
   );
-  for (const image of [local, backup]) truncateSync(image, 2 * statSync(image).size);
+  for (const one of [image, backup]) truncateSync(one, 2 * statSync(one).size);
   const refused = await world.run('start', name, local, uri);
   expect(refused).toMatchObject({ code: 1 });
   expect(refused.stderr).toContain("'ggmirror resize' comes first");

@@ -40,8 +40,10 @@ class Used {
     this.device = new ExchangeableDevice(running.mirror);
   }
 
-  static async make(): Promise<Used> {
+  /** `inFiles`: whose private areas are in files. */
+  static async make(inFiles = ''): Promise<Used> {
     const world = await new MemberWorld('ab').create('ab');
+    await world.moveAreasToFiles(inFiles);
     return new Used(world, await world.start('ab'));
   }
 
@@ -65,24 +67,30 @@ function grow({ world }: Used, names = 'ab'): void {
 }
 
 describe('a mirror in use', () => {
-  test('becomes larger while requests wait, and those find what was written before', async () => {
-    const used = await Used.make();
-    const { device } = used;
-    await writeBytes(device, 0, PATTERN);
-    grow(used);
-    const resizing = used.resize();
-    const waiting = [writeBytes(device, 65_536, PATTERN), writeBytes(device, 131_072, PATTERN)];
-    expect(await resizing).toEqual({ beforeBytes: OLD_BYTES, nowBytes: NEW_BYTES });
-    await Promise.all(waiting);
-    expect(device.mediaSizeBytes).toBe(NEW_BYTES);
-    for (const offsetBytes of [0, 65_536, 131_072])
-      expect((await readBytes(device, { offsetBytes, lengthBytes: 8192 })).equals(PATTERN)).toBe(true);
-    await writeBytes(device, NEW_BYTES - PATTERN.length, PATTERN);
-    expect(statesOf(used.running)).toBe('a ACTIVE, b ACTIVE');
-    await used.running.close();
-    const { world } = used;
-    expect(world.data('b', NEW_BYTES).equals(world.data('a', NEW_BYTES))).toBe(true);
-  });
+  test.each([
+    ['on the disks', ''],
+    ['in a file and on a disk', 'b'],
+  ])(
+    'becomes larger while requests wait, and those find what was written before; private areas are %s',
+    async (_where, inFiles) => {
+      const used = await Used.make(inFiles);
+      const { device } = used;
+      await writeBytes(device, 0, PATTERN);
+      grow(used);
+      const resizing = used.resize();
+      const waiting = [writeBytes(device, 65_536, PATTERN), writeBytes(device, 131_072, PATTERN)];
+      expect(await resizing).toEqual({ beforeBytes: OLD_BYTES, nowBytes: NEW_BYTES });
+      await Promise.all(waiting);
+      expect(device.mediaSizeBytes).toBe(NEW_BYTES);
+      for (const offsetBytes of [0, 65_536, 131_072])
+        expect((await readBytes(device, { offsetBytes, lengthBytes: 8192 })).equals(PATTERN)).toBe(true);
+      await writeBytes(device, NEW_BYTES - PATTERN.length, PATTERN);
+      expect(statesOf(used.running)).toBe('a ACTIVE, b ACTIVE');
+      await used.running.close();
+      const { world } = used;
+      expect(world.data('b', NEW_BYTES).equals(world.data('a', NEW_BYTES))).toBe(true);
+    },
+  );
 
   test('stays as it is, and in use, where nobody has grown', async () => {
     const used = await Used.make();
@@ -121,10 +129,15 @@ describe('a mirror in use', () => {
     await used.running.close();
   });
 
-  test.each(Array.from({ length: 12 }, (_, index) => 5 + 9 * index))(
-    'goes on without a component that vanishes at request %i of the resize, and takes it back in later',
-    async (requests) => {
-      const used = await Used.make();
+  test.each(
+    Array.from({ length: 12 }, (_, index) => ({
+      requests: 5 + 9 * index,
+      inFiles: index % 2 === 0 ? '' : 'b',
+    })),
+  )(
+    'goes on without a component that vanishes at request $requests of the resize, and takes it back in later',
+    async ({ requests, inFiles }) => {
+      const used = await Used.make(inFiles);
       const { world, device } = used;
       await writeBytes(device, 0, PATTERN);
       grow(used);
@@ -156,17 +169,23 @@ describe('a mirror in use', () => {
   );
 });
 
-test('a component whose disk grew while it was away is found again by its label, and follows to the new end', async () => {
-  const used = await Used.make();
-  const { running, world } = used;
-  running.mirror.drop(componentOf(running, 'b'), lost('b'));
-  await componentOf(running, 'b').closing;
-  grow(used, 'b');
-  expect(await comeBack(running, 'b')).toBe('SYNCHRONIZING');
-  await untilComplete(running);
-  await running.close();
-  expect((await world.label('b'))?.providerSizeBytes).toBe(DISK_BYTES + ADDED_BYTES);
-});
+test.each([
+  ['on its disk', ''],
+  ['in a file', 'b'],
+])(
+  'a component whose disk grew while it was away is found again by its label, and follows to the new end; its private area is %s',
+  async (_where, inFiles) => {
+    const used = await Used.make(inFiles);
+    const { running, world } = used;
+    running.mirror.drop(componentOf(running, 'b'), lost('b'));
+    await componentOf(running, 'b').closing;
+    grow(used, 'b');
+    expect(await comeBack(running, 'b')).toBe('SYNCHRONIZING');
+    await untilComplete(running);
+    await running.close();
+    expect((await world.label('b'))?.providerSizeBytes).toBe(DISK_BYTES + ADDED_BYTES);
+  },
+);
 
 describe('while a mirror is resized', () => {
   test('who asks something else is answered afterwards', async () => {

@@ -13,9 +13,10 @@ const NEW_BYTES = mediaSizeFor(DISK_BYTES + ADDED_BYTES, 512);
 const PATTERN = Buffer.alloc(8192, 7);
 const LAST_AT = OLD_BYTES - PATTERN.length;
 
-/** A mirror of these with data at its beginning and end, which was stopped. */
-async function stopped(names: string, all = names): Promise<MemberWorld> {
+/** A mirror of these with data at its beginning and end, which was stopped. `inFiles`: whose areas are in files. */
+async function stopped(names: string, all = names, inFiles = ''): Promise<MemberWorld> {
   const world = await new MemberWorld(all).create(names);
+  await world.moveAreasToFiles(inFiles);
   const running = await world.start(names);
   await writeBytes(running.mirror, 0, PATTERN);
   await writeBytes(running.mirror, LAST_AT, PATTERN);
@@ -50,6 +51,26 @@ async function checkData(world: MemberWorld, running: AssembledMirror): Promise<
 }
 
 describe('a mirror whose components have grown', () => {
+  test.each(['a', 'ab', 'abc'])('is one with its private areas in files: of %s', async (inFiles) => {
+    const world = await stopped('abc', 'abc', inFiles);
+    world.grow('abc', ADDED_BYTES);
+    const nowBytes = inFiles === 'abc' ? DISK_BYTES + ADDED_BYTES - 4096 : NEW_BYTES;
+    expect(await resize(world, 'abc')).toEqual({ beforeBytes: OLD_BYTES, nowBytes });
+    const running = await world.start('abc');
+    expect(statesOf(running)).toBe('a ACTIVE, b ACTIVE, c ACTIVE');
+    const added = await read(running, OLD_BYTES, nowBytes - OLD_BYTES);
+    expect(added.equals(Buffer.alloc(added.length))).toBe(true);
+    await checkData(world, running);
+    for (const name of inFiles) expect(world.filesOf(name)).toEqual([`${name}.area`]);
+  });
+
+  test('grows by no more than a block where no private area is in the way', async () => {
+    const world = await stopped('ab', 'ab', 'ab');
+    const wanted = OLD_BYTES + 4096;
+    expect(await resize(world, 'ab', wanted)).toEqual({ beforeBytes: OLD_BYTES, nowBytes: wanted });
+    await checkData(world, await world.start('ab'));
+  });
+
   test('is as large as the smallest has room for, with its data, and zeros behind', async () => {
     const world = await stopped('abc');
     world.grow('abc', ADDED_BYTES);
@@ -154,17 +175,22 @@ describe('a resize is refused', () => {
     await expect(resize(behind, 'ab')).rejects.toThrow('was not stopped with all its components ACTIVE');
   });
 
-  test('of components whose private area is in a file', async () => {
-    const world = await stopped('ab');
+  test.each([
+    ['in a file that is gone', 'a has no private area: a.area is not there'],
+    ['on a disk', 'a has its private area on a disk, where there is no room for a second one'],
+  ])('of a component whose private area is %s', async (where, message) => {
+    const world = await stopped('ab', 'ab', 'a');
     const first = world.opener('a');
     const make = (): Promise<void> => Promise.reject(new Error('it is made'));
-    const open = async (): ReturnType<typeof first.open> => ({
-      ...(await first.open()),
-      newArea: { name: 'a.area', make },
-    });
+    const open = async (): ReturnType<typeof first.open> => {
+      const { device, area } = await first.open();
+      return where === 'on a disk'
+        ? { device, area }
+        : { device, area: null, newArea: { name: 'a.area', make } };
+    };
     const random = { nextU32: () => 0, nextBytes: (lengthBytes: number) => Buffer.alloc(lengthBytes) };
     const resizing = resizeMirror({ name: 'm', providers: [{ ...first, open }], size: null, random });
-    await expect(resizing).rejects.toThrow('a has its private area in a file');
+    await expect(resizing).rejects.toThrow(message);
   });
 
   test('of disks that are none of this mirror', async () => {
@@ -187,33 +213,41 @@ async function startOf(world: MemberWorld, names: string, degraded = false): Pro
   await until('the resyncs', () => expected.every(({ state }) => state === 'ACTIVE'));
   await writeBytes(running.mirror, 0, PATTERN);
   const isOld = running.mirror.mediaSizeBytes === OLD_BYTES;
+  for (const { name } of expected) expect(world.filesOf(name)).not.toContain(`${name}.area.resized`);
   await checkData(world, running);
   return isOld ? 'old' : 'new';
 }
 
-test('power lost at any write or flush of a resize leaves the old size or the new one, with all data, and a second resize ends it', async () => {
-  const found = new Set<string>();
-  const before = await stopped('ab');
-  before.grow('ab', ADDED_BYTES / 4);
-  for (let requests = 1, isOver = false; !isOver; requests++) {
-    const world = before.copy();
-    world.cutPowerAfterChanges(requests);
-    await resize(world, 'ab').catch(() => undefined);
-    isOver = !world.isPowerCut;
-    const crashed = world.copyAfterCrash(requests);
-    // Each alone, which is used then, and the other one comes later.
-    const [ofA, ofB] = [crashed.copy(), crashed.copy()];
-    const alone = [await startOf(ofA, 'a', true), await startOf(ofA, 'ab')];
-    alone.push(await startOf(ofB, 'b', true), await startOf(ofB, 'ab'));
-    found.add(`${await startOf(crashed, 'ab')}; ${alone.join(', ')}`);
-    await resize(crashed, 'ab').catch((error: unknown) => expect(error).toBeInstanceOf(ResizeError));
-    expect(await startOf(crashed, 'ab')).toBe('new');
-  }
-  expect([...found].sort()).toEqual([
-    'new; new, new, new, new',
-    'new; new, new, old, old',
-    'not yet; not yet, not yet, not yet, not yet',
-    'not yet; old, not yet, not yet, not yet',
-    'old; old, old, old, old',
-  ]);
-});
+test.each([
+  ['on the disks', ''],
+  ['in a file and on a disk', 'a'],
+  ['in files', 'ab'],
+])(
+  'power lost at any write or flush of a resize leaves the old size or the new one, with all data, and a second resize ends it; private areas are %s',
+  async (_where, inFiles) => {
+    const found = new Set<string>();
+    const before = await stopped('ab', 'ab', inFiles);
+    before.grow('ab', ADDED_BYTES / 4);
+    for (let requests = 1, isOver = false; !isOver; requests++) {
+      const world = before.copy();
+      world.cutPowerAfterChanges(requests);
+      await resize(world, 'ab').catch(() => undefined);
+      isOver = !world.isPowerCut;
+      const crashed = world.copyAfterCrash(requests);
+      // Each alone, which is used then, and the other one comes later.
+      const [ofA, ofB] = [crashed.copy(), crashed.copy()];
+      const alone = [await startOf(ofA, 'a', true), await startOf(ofA, 'ab')];
+      alone.push(await startOf(ofB, 'b', true), await startOf(ofB, 'ab'));
+      found.add(`${await startOf(crashed, 'ab')}; ${alone.join(', ')}`);
+      await resize(crashed, 'ab').catch((error: unknown) => expect(error).toBeInstanceOf(ResizeError));
+      expect(await startOf(crashed, 'ab')).toBe('new');
+    }
+    expect([...found].sort()).toEqual([
+      'new; new, new, new, new',
+      'new; new, new, old, old',
+      'not yet; not yet, not yet, not yet, not yet',
+      'not yet; old, not yet, not yet, not yet',
+      'old; old, old, old, old',
+    ]);
+  },
+);

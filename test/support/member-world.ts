@@ -9,7 +9,8 @@ import { readLabelSector } from '../../src/mirror/area/component-store.js';
 import { createMirror } from '../../src/mirror/start/create.js';
 import type { InsertOptions } from '../../src/mirror/members/membership.js';
 import type { OpenedProvider, ProviderOpener } from '../../src/mirror/start/provider.js';
-import { areaOffsetBytes } from '../../src/protocol/area-layout.js';
+import { flushWhereAble, request } from '../../src/device/request.js';
+import { areaOffsetBytes, areaSizeBytes } from '../../src/protocol/area-layout.js';
 import { decodeLabel, type GmirrorLabel } from '../../src/protocol/gmirror-label.js';
 import type { Superblock } from '../../src/protocol/superblock.js';
 import { FaultDevice, type Fault } from './fault-device.js';
@@ -77,6 +78,8 @@ function chanceFrom(first: number): RandomSource {
     },
   };
 }
+
+const areaOf = (name: string): string => `${name}.area`;
 
 /** Disks with volatile caches and one power supply, and the mirror over them. They are called by letters. */
 export class MemberWorld {
@@ -176,6 +179,64 @@ export class MemberWorld {
     return this;
   }
 
+  /** Moves private areas from their disks, where no trace of them is left, to files beside them. Nothing runs. */
+  async moveAreasToFiles(names: string): Promise<void> {
+    for (const name of names) {
+      const device = this.device(name);
+      const label = decodeLabel(await readLabelSector(device));
+      const [at, lengthBytes] = [areaOffsetBytes(label.mediaSizeBytes), areaSizeBytes(label.mediaSizeBytes)];
+      const file = this.#make(areaOf(name), lengthBytes);
+      const copied = Buffer.alloc(lengthBytes);
+      await request(device, 'read', { offsetBytes: at, lengthBytes }, copied);
+      await request(file, 'write', { offsetBytes: 0, lengthBytes }, copied);
+      await request(device, 'write-zeroes', { offsetBytes: at, lengthBytes }, null);
+      for (const one of [file, device]) await flushWhereAble(one);
+    }
+  }
+
+  /** The files beside a disk: 'b.area', 'b.area.resized'. */
+  filesOf(name: string): string[] {
+    return [...this.#devices.keys()].filter((one) => one.startsWith(`${name}.`));
+  }
+
+  #make(file: string, sizeBytes: number): VolatileDevice {
+    const medium = Buffer.alloc(sizeBytes);
+    this.#media.set(file, medium);
+    const device = new PoweredDevice(this.#power, medium, true);
+    this.#devices.set(file, device);
+    return device;
+  }
+
+  #besides(name: string): Pick<OpenedProvider, 'area' | 'secondArea'> {
+    const first = areaOf(name);
+    if (!this.#devices.has(first)) return { area: null };
+    const second = `${first}.resized`;
+    /** What is done to the folder is on stable storage at once. */
+    const inFolder = <Done>(change: () => Done): Promise<Done> => {
+      this.#power.requestsLeft -= 1;
+      if (!this.isPowerCut) return Promise.resolve(change());
+      return Promise.reject(new DeviceError('DEVICE_OPEN', 'EIO', `no power for ${second}`));
+    };
+    const drop = (): void => {
+      this.#media.delete(second);
+      this.#devices.delete(second);
+    };
+    const secondArea = {
+      open: () => Promise.resolve(this.#devices.get(second) ?? null),
+      make: (sizeBytes: number) => inFolder(() => this.#make(second, sizeBytes)),
+      keep: () =>
+        inFolder(() => {
+          const [medium, device] = [this.#media.get(second), this.#devices.get(second)];
+          if (medium === undefined || device === undefined) throw new Error(`no file ${second}`);
+          this.#media.set(first, medium);
+          this.#devices.set(first, device);
+          drop();
+        }),
+      drop: () => inFolder(drop),
+    };
+    return { area: this.device(first), secondArea };
+  }
+
   opener(name: string): ProviderOpener {
     return {
       name,
@@ -184,7 +245,9 @@ export class MemberWorld {
         this.gone.has(name)
           ? Promise.reject(new DeviceError('DEVICE_OPEN', 'ENXIO', `${name} is not there`))
           : Promise.resolve(
-              this.noted.has(name) ? this.#openNoted(name) : { device: this.#connect(name), area: null },
+              this.noted.has(name)
+                ? this.#openNoted(name)
+                : { device: this.#connect(name), ...this.#besides(name) },
             ),
     };
   }

@@ -1,8 +1,10 @@
-import { lstat, open, unlink } from 'node:fs/promises';
+import { existsSync, statSync } from 'node:fs';
+import { lstat, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, openError } from '../../device/device-errors.js';
 import { createImage, openFile, type FileDevice } from '../../device/file-device.js';
 import { areaSizeBytes } from '../../protocol/area-layout.js';
+import type { SecondArea } from '../start/provider.js';
 import { AreaStore, type NewSuperblock, type OpenedArea } from './area-store.js';
 
 /** An area in a file of its own, beside a local component that has no room for one. The same bytes, from offset 0 on. */
@@ -66,6 +68,40 @@ export async function removeAreaFile(path: string): Promise<void> {
   }
 }
 
+/** What a resize makes beside the area file at `path`: its name has '.resized' behind, and whatever is there is ours. */
+export function secondAreaOf(path: string): SecondArea {
+  const second = `${path}.resized`;
+  const drop = async (): Promise<void> => {
+    if (!existsSync(second)) return;
+    await changing(second, "can't be removed", unlink(second));
+    await syncFolder(second);
+  };
+  return {
+    // One that is empty was being made when somebody was interrupted.
+    open: async () =>
+      (statSync(second, { throwIfNoEntry: false })?.size ?? 0) === 0 ? null : await openAreaDevice(second),
+    make: async (sizeBytes) => {
+      await drop();
+      await createImage(second, sizeBytes);
+      await syncFolder(second);
+      return await openAreaDevice(second);
+    },
+    keep: async () => {
+      await changing(second, `can't take the place of ${path}`, rename(second, path));
+      await syncFolder(path);
+    },
+    drop,
+  };
+}
+
+async function changing(path: string, what: string, change: Promise<void>): Promise<void> {
+  try {
+    await change;
+  } catch (cause) {
+    throw openError(`area file ${path}`, errnoOf(cause), what, cause);
+  }
+}
+
 /** Removes the file of an area that has been erased and closed; a disk in its place is only empty then. Throws DeviceError. */
 export async function removeErasedArea(path: string): Promise<void> {
   try {
@@ -75,6 +111,7 @@ export async function removeErasedArea(path: string): Promise<void> {
     throw openError(`area file ${path}`, errnoOf(cause), "is empty now, but can't be removed", cause);
   }
   await syncFolder(path);
+  await secondAreaOf(path).drop();
 }
 
 /** The file alone, whatever it holds. Throws DeviceError: DEVICE_OPEN, DEVICE_REFUSED if somebody else has it open. */

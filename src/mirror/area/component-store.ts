@@ -10,6 +10,14 @@ import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
 import type { RegionBitmap } from './region-bitmap.js';
 import { Turns } from '../turns.js';
 
+/** Where the private area is. */
+export interface AreaPlace {
+  /** Not on the component's own device. */
+  readonly isAreaElsewhere: boolean;
+  /** Called before the first change of the superblock. */
+  readonly settleArea?: () => Promise<void>;
+}
+
 /**
  * Private area and gmirror label of a component. The area's flush() also flushes the label if both are on one device;
  * `provider` is flushed in any case.
@@ -20,6 +28,7 @@ import { Turns } from '../turns.js';
  */
 export class ComponentStore implements MetaStore {
   #label: GmirrorLabel;
+  #settleArea: (() => Promise<void>) | null;
   readonly #turns = new Turns();
 
   /** `label` is the one on `provider`, the whole component; its flags have names. */
@@ -27,9 +36,10 @@ export class ComponentStore implements MetaStore {
     private readonly area: AreaStore,
     private readonly provider: BlockDevice,
     label: GmirrorLabel,
-    private readonly isAreaElsewhere: boolean,
+    private readonly place: AreaPlace,
   ) {
     this.#label = label;
+    this.#settleArea = place.settleArea ?? null;
   }
 
   get superblock(): Superblock {
@@ -52,6 +62,8 @@ export class ComponentStore implements MetaStore {
   /** What time the image has is not known from the first change on, unless the change tells. */
   writeSuperblock(change: SuperblockChange): Promise<void> {
     return this.#turns.run(async () => {
+      await this.#settleArea?.();
+      this.#settleArea = null;
       const { isDirty } = labelStateOf(this.#label);
       if (change.isRunning === false && isDirty) {
         await this.#writeLabel({ ...labelStateOf(this.#label), isDirty: false });
@@ -96,7 +108,7 @@ export class ComponentStore implements MetaStore {
   }
 
   async #flush(): Promise<void> {
-    if (this.isAreaElsewhere) await flushWhereAble(this.provider);
+    if (this.place.isAreaElsewhere) await flushWhereAble(this.provider);
     await this.area.flush();
   }
 

@@ -1,9 +1,7 @@
 import type { BlockDevice } from '../../device/block-device.js';
 import { flushWhereAble, request } from '../../device/request.js';
 import { areaOffsetBytes } from '../../protocol/area-layout.js';
-import { ProtocolError } from '../../protocol/errors.js';
 import {
-  decodeLabel,
   type DecodedLabel,
   hasLabelMagic,
   LABEL_MAGIC,
@@ -11,9 +9,9 @@ import {
 } from '../../protocol/gmirror-label.js';
 import { AreaStore } from '../area/area-store.js';
 import { readLabelSector, writeLabelSector } from '../area/component-store.js';
-import { labelIdOf } from '../ids.js';
-import type { ProviderOpener } from './provider.js';
+import type { OpenedProvider, ProviderOpener } from './provider.js';
 import { ResizeError } from './resize-error.js';
+import { decodedOf, isAreaOf, withFittingArea } from './second-area.js';
 
 const SEARCHED_BYTES = 1_048_576;
 
@@ -23,19 +21,24 @@ const SEARCHED_BYTES = 1_048_576;
  * for what can't be resized, and with DeviceError.
  */
 export async function moveLabel(opener: ProviderOpener, name: string): Promise<void> {
-  const { device, area, newArea } = await opener.open();
+  const opened = await opener.open();
+  const { device, area, secondArea, newArea } = opened;
+  let found: FoundLabel | null = null;
   try {
-    if (area !== null || newArea !== undefined) {
+    if (newArea !== undefined)
+      throw new ResizeError(`${opener.name} has no private area: ${newArea.name} is not there`);
+    if (area !== null && secondArea === undefined) {
       throw new ResizeError(
-        `${opener.name} has its private area in a file; a mirror with such a component can't be resized`,
+        `${opener.name} has its private area on a disk, where there is no room for a second one; a mirror with such a ` +
+          "component can't be resized",
       );
     }
     if (hasLabelMagic(await readLabelSector(device))) return;
-    const found = await findLabel(device, Buffer.from(name, 'utf8').toString('latin1'));
+    found = await findLabel(opened, Buffer.from(name, 'utf8').toString('latin1'));
     if (found === null) throw new ResizeError(`${opener.name} has no label of mirror '${name}'`);
     await bringToEnd(device, found);
   } finally {
-    await Promise.allSettled([device.close(), area?.close()]);
+    await Promise.allSettled([device.close(), area?.close(), found?.file?.close()]);
   }
 }
 
@@ -44,18 +47,20 @@ export async function moveLabel(opener: ProviderOpener, name: string): Promise<v
  * label is at its end now. Anything else is left alone. Rejects with DeviceError.
  */
 export async function followProvider(opener: ProviderOpener, providerSizeBytes: number): Promise<boolean> {
-  const { device, area } = await opener.open();
+  const opened = await opener.open();
+  const { device, area } = opened;
+  let found: FoundLabel | null = null;
   try {
     const lengthBytes = device.sectorSizeBytes;
     const at = providerSizeBytes - lengthBytes;
-    if (area !== null || device.mediaSizeBytes <= providerSizeBytes || at < 0) return false;
+    if (device.mediaSizeBytes <= providerSizeBytes || at < 0) return false;
     const sector = Buffer.alloc(lengthBytes);
     await request(device, 'read', { offsetBytes: at, lengthBytes }, sector);
-    const found = await readFound(device, sector, at);
+    found = await readFound(opened, sector, at);
     if (found !== null) await bringToEnd(device, found);
     return found !== null;
   } finally {
-    await Promise.allSettled([device.close(), area?.close()]);
+    await Promise.allSettled([device.close(), area?.close(), found?.file?.close()]);
   }
 }
 
@@ -70,11 +75,14 @@ async function bringToEnd(device: BlockDevice, { label, at, store }: FoundLabel)
 interface FoundLabel {
   readonly label: DecodedLabel;
   readonly at: number;
+  /** Of its area, where that is in one; open. */
+  readonly file: BlockDevice | null;
   readonly store: AreaStore;
 }
 
 /** From the end on: that of a mirror inside this one comes before it. */
-async function findLabel(device: BlockDevice, name: string): Promise<FoundLabel | null> {
+async function findLabel(opened: OpenedProvider, name: string): Promise<FoundLabel | null> {
+  const { device } = opened;
   const sectorBytes = device.sectorSizeBytes;
   const buffer = Buffer.alloc(SEARCHED_BYTES);
   let end = labelOffsetBytes(device);
@@ -86,7 +94,7 @@ async function findLabel(device: BlockDevice, name: string): Promise<FoundLabel 
     let at = piece.lastIndexOf(LABEL_MAGIC, undefined, 'latin1');
     while (at !== -1) {
       if ((start + at) % sectorBytes === 0) {
-        const found = await readFound(device, piece.subarray(at, at + sectorBytes), start + at);
+        const found = await readFound(opened, piece.subarray(at, at + sectorBytes), start + at);
         if (found?.label.name === name) return found;
       }
       at = at === 0 ? -1 : piece.lastIndexOf(LABEL_MAGIC, at - 1, 'latin1');
@@ -97,24 +105,16 @@ async function findLabel(device: BlockDevice, name: string): Promise<FoundLabel 
 }
 
 /** Null unless it is the label of a whole component that ended right behind it. */
-async function readFound(device: BlockDevice, sector: Buffer, at: number): Promise<FoundLabel | null> {
+async function readFound(opened: OpenedProvider, sector: Buffer, at: number): Promise<FoundLabel | null> {
+  const { device } = opened;
   const label = decodedOf(Buffer.from(sector));
   if (label?.providerSizeBytes !== at + device.sectorSizeBytes) return null;
-  const area = await AreaStore.open(device, areaOffsetBytes(label.mediaSizeBytes));
-  if (area.state !== 'ok') return null;
-  const { mirrorUuid, componentUuid, mediaSizeBytes } = area.store.superblock;
-  const isIts =
-    label.mid === labelIdOf(mirrorUuid) &&
-    label.did === labelIdOf(componentUuid) &&
-    label.mediaSizeBytes === mediaSizeBytes;
-  return isIts ? { label, at, store: area.store } : null;
-}
-
-function decodedOf(sector: Buffer): DecodedLabel | null {
-  try {
-    return decodeLabel(sector);
-  } catch (error) {
-    if (error instanceof ProtocolError) return null;
-    throw error;
-  }
+  const { area: file } = await withFittingArea(opened, () => Promise.resolve(label));
+  const area = await AreaStore.open(
+    file ?? device,
+    file === null ? areaOffsetBytes(label.mediaSizeBytes) : 0,
+  );
+  return area.state === 'ok' && isAreaOf(label, area.store.superblock)
+    ? { label, at, file, store: area.store }
+    : null;
 }

@@ -10,6 +10,7 @@ import type { Superblock } from '../../protocol/superblock.js';
 import { AreaStore, type NewSuperblock } from '../area/area-store.js';
 import { superblockCheck } from '../area/superblock-check.js';
 import type { OpenedProvider } from './provider.js';
+import { type SettledProvider, withFittingArea } from './second-area.js';
 import type { ComponentMedia } from '../component.js';
 import { labelIdOf } from '../ids.js';
 import type { Touch } from '../decide/pair-facts.js';
@@ -50,10 +51,11 @@ export interface BareComponent {
  * otherwise it is closed again. Rejects with DeviceError if it can't be read.
  */
 export async function openComponent(opened: OpenedProvider): Promise<OpenedComponent> {
-  const handle = new ProviderHandle(opened);
+  const fitting = await withFittingArea(opened);
+  const handle = new ProviderHandle(fitting);
   let component: OpenedComponent | null = null;
   try {
-    component = await readComponent(handle, opened);
+    component = await readComponent(handle, fitting);
   } finally {
     if (component?.state !== 'ok' && component?.state !== 'bare') await handle.close();
   }
@@ -102,7 +104,7 @@ function abandonableOf(
   return { device: wrapped.device, abandon: () => wrapped.abandon() };
 }
 
-async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Promise<OpenedComponent> {
+async function readComponent(handle: ProviderHandle, opened: SettledProvider): Promise<OpenedComponent> {
   const { device } = handle;
   // Before anything is written.
   const modifiedNs = (await opened.image?.modifiedNs()) ?? null;
@@ -133,7 +135,10 @@ async function readComponent(handle: ProviderHandle, opened: OpenedProvider): Pr
   const foreign = foreignReason(label, superblock, handle.area !== null);
   if (foreign !== null) return { state: 'none', why: foreign };
   opened.guardReturn?.(superblockCheck(area.store, areaAt));
-  const store = new ComponentStore(area.store, observer.lookAt(device), label, handle.area !== null);
+  const store = new ComponentStore(area.store, observer.lookAt(device), label, {
+    isAreaElsewhere: handle.area !== null,
+    ...(opened.settleArea === undefined ? {} : { settleArea: opened.settleArea }),
+  });
   const touch = touchOf(label, superblock, modifiedNs);
   // What open() has repaired was our own doing.
   if (area.isRepaired && touch === null && superblock.modifiedNs !== 0n) {

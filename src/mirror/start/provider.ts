@@ -17,12 +17,26 @@ export interface OpenedProvider {
   readonly guardReturn?: (check: ContentCheck) => void;
   /** For an area in a file that is not there yet; `area` is null then. */
   readonly newArea?: { readonly name: string; make(superblock: NewSuperblock): Promise<void> };
+  /** Of an `area` in a regular file. */
+  readonly secondArea?: SecondArea;
   /** Removes the file of `area`, which holds nothing any more and is closed. Rejects with DeviceError. */
   readonly removeArea?: () => Promise<void>;
   /** Of one whose flushes are known to this host only: see FlushNote. It is closed with `device`. */
   readonly flushNote?: FlushDoubt;
   /** Of an image file: when it was written; left out for everything else. */
   readonly image?: ImageTime;
+}
+
+/** The area file that a resize makes beside the first one. All reject with DeviceError. */
+export interface SecondArea {
+  /** Null if it is not there. Whoever asked closes it. */
+  open(): Promise<BlockDevice | null>;
+  /** Empty, in the place of an earlier one, and its name on stable storage. Whoever asked closes it. */
+  make(sizeBytes: number): Promise<BlockDevice>;
+  /** From now on it is the first one, which is gone; who has it open goes on with it. On stable storage when it resolves. */
+  keep(): Promise<void>;
+  /** Removes it if it is there. */
+  drop(): Promise<void>;
 }
 
 /** What a component has to know of a FlushNote. */

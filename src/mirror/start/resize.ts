@@ -18,7 +18,7 @@ import { decideAssembly } from '../decide/assembly-decision.js';
 import { finishResize } from './finish-resize.js';
 import { newAreaId } from '../ids.js';
 import { moveLabel } from './move-label.js';
-import type { OpenedProvider, ProviderOpener } from './provider.js';
+import type { OpenedProvider, ProviderOpener, SecondArea } from './provider.js';
 import { RegionBitmap } from '../area/region-bitmap.js';
 import { markedRuns, rangeOfRun } from '../area/region-runs.js';
 import { ResizeError } from './resize-error.js';
@@ -54,9 +54,9 @@ const SENT_PIECE_BYTES = 1_048_576;
 
 /**
  * Makes a mirror that does not run larger when its providers have grown. Labels come to the providers' new ends first;
- * then every component gets a second private area where that of the new size is, and only then labels name the new size.
- * The first area stays until all do: a crash leaves the old size, or the new one, which the next start finishes. What is
- * added is zeros everywhere. Rejects with ResizeError, AssembleError or DeviceError; the mirror has its old size then,
+ * then every component gets a second private area where that of the new size is, or in a second area file, and only then
+ * labels name the new size. The first area stays until all do: a crash leaves the old size, or the new one, which the
+ * next start finishes. What is added is zeros everywhere. Rejects with ResizeError, AssembleError or DeviceError; the mirror has its old size then,
  * or a start finishes the new one.
  */
 export async function resizeMirror(options: ResizeOptions): Promise<Resized> {
@@ -68,11 +68,13 @@ export async function resizeMirror(options: ResizeOptions): Promise<Resized> {
   try {
     for (const opener of providers) opened.push({ opener, provider: await opener.open() });
     const growths = await Promise.all(
-      opened.map(({ opener, provider }) => openGrowth(opener.name, provider.device)),
+      opened.map(({ opener, provider }) => openGrowth(opener.name, provider)),
     );
     return await grow(growths, options);
   } finally {
-    await Promise.allSettled(opened.map(({ provider }) => provider.device.close()));
+    await Promise.allSettled(
+      opened.map(({ provider: { device, area } }) => Promise.all([device.close(), area?.close()])),
+    );
   }
 }
 
@@ -82,22 +84,26 @@ interface Growth {
   readonly device: BlockDevice;
   readonly label: DecodedLabel;
   readonly area: AreaStore;
+  /** Null if the area is on the device. */
+  readonly secondArea: SecondArea | null;
 }
 
-async function openGrowth(name: string, device: BlockDevice): Promise<Growth> {
+async function openGrowth(name: string, { device, area: file, ...opened }: OpenedProvider): Promise<Growth> {
   const label = decodeLabel(await readLabelSector(device));
-  const area = await AreaStore.open(device, areaOffsetBytes(label.mediaSizeBytes));
-  if (area.state !== 'ok') throw new ResizeError(`${name} has lost its private area`);
-  return { name, device, label, area: area.store };
+  const area = await AreaStore.open(
+    file ?? device,
+    file === null ? areaOffsetBytes(label.mediaSizeBytes) : 0,
+  );
+  if (area.state !== 'ok' || area.store.superblock.mediaSizeBytes !== label.mediaSizeBytes)
+    throw new ResizeError(`${name} has lost its private area`);
+  const secondArea = file === null ? null : (opened.secondArea ?? null);
+  return { name, device, label, area: area.store, secondArea };
 }
 
 async function grow(growths: readonly Growth[], options: ResizeOptions): Promise<Resized> {
   const beforeBytes = growths[0]?.label.mediaSizeBytes ?? 0;
   const nowBytes = newSize(growths, beforeBytes, options);
-  const oldArea = {
-    offsetBytes: areaOffsetBytes(beforeBytes),
-    lengthBytes: areaSizeBytes(beforeBytes),
-  };
+  const oldArea = oldAreaOf(growths, beforeBytes);
   requireShort(growths, nowBytes - beforeBytes, options);
   // What follows changes the times of images, and if it is interrupted nobody is to take that for somebody's writing.
   for (const { area } of growths)
@@ -105,24 +111,54 @@ async function grow(growths: readonly Growth[], options: ResizeOptions): Promise
   const fromBytes = oldArea.offsetBytes + oldArea.lengthBytes;
   const added = { offsetBytes: fromBytes, lengthBytes: nowBytes - fromBytes };
   options.progress?.begun(growths.length * added.lengthBytes);
-  const areas = await Promise.all(
+  const made = await Promise.all(
     growths.map(async (growth) => {
       await zero(growth.device, added, options.progress);
+      // What makes the area flushes its device, which may be another one.
+      await flushWhereAble(growth.device);
       return await makeArea(growth, nowBytes, oldArea, options.random);
     }),
   );
-  // From the first of these labels on a start goes on with the new size, and finds what it needs on every component.
+  try {
+    await nameSize(growths, nowBytes, oldArea);
+    for (const { area } of made) {
+      await area.writeLog([]);
+      await area.writeSuperblock({ isRunning: false });
+    }
+  } finally {
+    await Promise.allSettled(made.map(async ({ file }) => await file?.close()));
+  }
+  return { beforeBytes, nowBytes };
+}
+
+/** From the first of these labels on a start goes on with the new size, and finds what it needs on every component. */
+async function nameSize(
+  growths: readonly Growth[],
+  mediaSizeBytes: number,
+  oldArea: ByteRange,
+): Promise<void> {
   for (const { device, label } of growths) {
-    await writeLabelSector(device, { ...label, mediaSizeBytes: nowBytes });
+    await writeLabelSector(device, { ...label, mediaSizeBytes });
     await flushWhereAble(device);
   }
   await Promise.all(growths.map(({ device }) => zero(device, oldArea)));
   for (const { device } of growths) await flushWhereAble(device);
-  for (const area of areas) {
-    await area.writeLog([]);
-    await area.writeSuperblock({ isRunning: false });
-  }
-  return { beforeBytes, nowBytes };
+  for (const { secondArea } of growths) await secondArea?.keep();
+}
+
+/** What the first areas on components take of what is added; nothing if all of them are in files. */
+function oldAreaOf(growths: readonly Growth[], mediaSizeBytes: number): ByteRange {
+  const isOnDevice = growths.some(({ secondArea }) => secondArea === null);
+  const endBytes = isOnDevice
+    ? areaOffsetBytes(mediaSizeBytes) + areaSizeBytes(mediaSizeBytes)
+    : mediaSizeBytes;
+  return { offsetBytes: mediaSizeBytes, lengthBytes: endBytes - mediaSizeBytes };
+}
+
+interface MadeArea {
+  readonly area: AreaStore;
+  /** That it is in; open. */
+  readonly file: BlockDevice | null;
 }
 
 /**
@@ -130,13 +166,14 @@ async function grow(growths: readonly Growth[], options: ResizeOptions): Promise
  * crash of a run that wrote just there.
  */
 async function makeArea(
-  { device, area }: Growth,
+  { device, area, secondArea }: Growth,
   mediaSizeBytes: number,
   oldArea: ByteRange,
   random: RandomSource,
-): Promise<AreaStore> {
+): Promise<MadeArea> {
   const { superblock } = area;
-  const made = await AreaStore.create(device, areaOffsetBytes(mediaSizeBytes), {
+  const file = (await secondArea?.make(areaSizeBytes(mediaSizeBytes))) ?? null;
+  const made = await AreaStore.create(file ?? device, file === null ? areaOffsetBytes(mediaSizeBytes) : 0, {
     ...superblock,
     areaId: newAreaId(random),
     mediaSizeBytes,
@@ -151,10 +188,11 @@ async function makeArea(
     for (const run of markedRuns(before)) marks.mark(rangeOfRun(run, superblock.mediaSizeBytes));
     await made.writeBitmap(slot, marks, marks.markedPages());
   }
-  return made;
+  return { area: made, file };
 }
 
 function extentsOf({ offsetBytes, lengthBytes }: ByteRange): number[] {
+  if (lengthBytes === 0) return [];
   const first = Math.floor(offsetBytes / EXTENT_SIZE_BYTES);
   const last = Math.floor((offsetBytes + lengthBytes - 1) / EXTENT_SIZE_BYTES);
   return Array.from({ length: last - first + 1 }, (_, index) => first + index);
@@ -175,9 +213,8 @@ function newSize(growths: readonly Growth[], beforeBytes: number, { name, size }
       size === null ? `${least.name} has room for no more` : 'a mirror is made larger, never smaller';
     throw new ResizeError(`Cannot expand provider mirror/${name}: it has ${beforeBytes} bytes, and ${why}`);
   }
-  const areaEndBytes = areaOffsetBytes(beforeBytes) + areaSizeBytes(beforeBytes);
-  if (areaOffsetBytes(wanted) >= areaEndBytes) return wanted;
-  const needed = areaEndBytes - beforeBytes;
+  const { lengthBytes: needed } = oldAreaOf(growths, beforeBytes);
+  if (wanted >= beforeBytes + needed) return wanted;
   throw new ResizeError(
     `Cannot expand provider mirror/${name}: by ${wanted - beforeBytes} bytes, which is less than the ${needed} ` +
       'that its private areas take; make the components larger',
@@ -197,9 +234,9 @@ function requireShort(
   );
 }
 
-function roomOf({ name, device }: Growth): number {
+function roomOf({ name, device, secondArea }: Growth): number {
   try {
-    return mediaSizeFor(device.mediaSizeBytes, device.sectorSizeBytes);
+    return mediaSizeFor(device.mediaSizeBytes, device.sectorSizeBytes, secondArea !== null);
   } catch (cause) {
     if (!(cause instanceof ProtocolError)) throw cause;
     throw new ResizeError(`${name}: ${cause.message}`, { cause });

@@ -1,8 +1,9 @@
+import type { BlockDevice } from '../../device/block-device.js';
 import { flushWhereAble } from '../../device/request.js';
 import { areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
 import { decodeLabel, labelOffsetBytes } from '../../protocol/gmirror-label.js';
 import type { Superblock } from '../../protocol/superblock.js';
-import { AreaStore } from '../area/area-store.js';
+import { AreaStore, type OpenedArea } from '../area/area-store.js';
 import { readLabelSector, writeLabelSector } from '../area/component-store.js';
 import type { ProviderOpener } from './provider.js';
 
@@ -12,25 +13,35 @@ import type { ProviderOpener } from './provider.js';
  * names `mediaSizeBytes` when this resolves with true. Rejects with DeviceError, and ProtocolError where there is no label.
  */
 export async function takeSize(opener: ProviderOpener, mediaSizeBytes: number): Promise<boolean> {
-  const { device, area } = await opener.open();
+  const { device, area, secondArea } = await opener.open();
+  let beside: BlockDevice | null = null;
   try {
+    if (area !== null) beside = (await secondArea?.open()) ?? null;
     const label = decodeLabel(await readLabelSector(device));
     if (label.mediaSizeBytes === mediaSizeBytes) return true;
     const [first = 0, second = 0] = [label.mediaSizeBytes, mediaSizeBytes].sort((one, other) => one - other);
-    const endBytes = areaOffsetBytes(second) + areaSizeBytes(second);
-    if (area !== null || endBytes > labelOffsetBytes(device)) return false;
-    const before = await AreaStore.open(device, areaOffsetBytes(first));
-    const after = await AreaStore.open(device, areaOffsetBytes(second));
+    if (area !== null && beside === null) return false;
+    const endBytes = area === null ? areaOffsetBytes(second) + areaSizeBytes(second) : second;
+    if (endBytes > labelOffsetBytes(device)) return false;
+    const before = await openArea(device, area, first);
+    const after = await openArea(device, beside, second);
     if (before.state !== 'ok' || after.state !== 'ok') return false;
     if (before.store.superblock.mediaSizeBytes !== first) return false;
+    if (after.store.superblock.mediaSizeBytes !== second) return false;
     if (!isMadeOf(after.store.superblock, before.store.superblock)) return false;
     await writeLabelSector(device, { ...label, mediaSizeBytes });
     await flushWhereAble(device);
     return true;
   } finally {
-    await Promise.allSettled([device.close(), area?.close()]);
+    await Promise.allSettled([device.close(), area?.close(), beside?.close()]);
   }
 }
+
+const openArea = (
+  device: BlockDevice,
+  file: BlockDevice | null,
+  mediaSizeBytes: number,
+): Promise<OpenedArea> => AreaStore.open(file ?? device, file === null ? areaOffsetBytes(mediaSizeBytes) : 0);
 
 /** Whether the second area was made of the first as that is now, and says nothing more by now. */
 function isMadeOf(second: Superblock, first: Superblock): boolean {
