@@ -1,4 +1,5 @@
 import { ProtocolError } from '../protocol/errors.js';
+import { assertRoom, readU16, readU32 } from '../protocol/integers.js';
 import { HEADER } from '../protocol/request.js';
 import type { WireRequest } from './in-flight.js';
 
@@ -57,22 +58,23 @@ export class ReplyParser {
   }
 
   #takeHeader(bytes: Buffer, at: number): void {
+    assertRoom(bytes, at, HEADER.sizeBytes);
     // Inexact from 2^53 on, but then larger than any number that is in flight.
-    const seq = bytes.readUInt32BE(at + HEADER.seqAt) * 2 ** 32 + bytes.readUInt32BE(at + HEADER.seqAt + 4);
+    const seq = readU32(bytes, at + HEADER.seqAt) * 2 ** 32 + readU32(bytes, at + HEADER.seqAt + 4);
     const request = this.sink.find(seq);
     if (request === null) {
       throw new ProtocolError('PROTOCOL_UNEXPECTED', `the server answers request ${seq}, which is not open`);
     }
     const offsetBytes =
-      bytes.readUInt32BE(at + HEADER.offsetAt) * 2 ** 32 + bytes.readUInt32BE(at + HEADER.offsetAt + 4);
+      readU32(bytes, at + HEADER.offsetAt) * 2 ** 32 + readU32(bytes, at + HEADER.offsetAt + 4);
     if (
-      bytes.readUInt8(at) !== request.command ||
+      bytes[at] !== request.command ||
       offsetBytes !== request.offsetBytes ||
-      bytes.readUInt32BE(at + HEADER.lengthAt) !== request.lengthBytes
+      readU32(bytes, at + HEADER.lengthAt) !== request.lengthBytes
     ) {
       throw new ProtocolError('PROTOCOL_UNEXPECTED', `the server's answer to request ${seq} is not its echo`);
     }
-    const errorNumber = bytes.readUInt16BE(at + HEADER.errorAt);
+    const errorNumber = readU16(bytes, at + HEADER.errorAt);
     if (errorNumber === 0 && request.answerBytes > 0) {
       this.#body = request;
       this.#bodyBytes = 0;

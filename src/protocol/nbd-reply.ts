@@ -1,4 +1,5 @@
 import { NBD_ERRNO, type NbdErrnoName } from './nbd-errno.js';
+import { assertRoom, writeU16, writeU32 } from './integers.js';
 
 /** Source: NBD protocol, "Simple reply message". */
 export const NBD_SIMPLE_REPLY = { errorAt: 4, cookieAt: 8, sizeBytes: 16 } as const;
@@ -39,10 +40,11 @@ export function encodeNbdSimpleReply(
   cookie: NbdCookie,
   errno: NbdErrnoName | null,
 ): number {
-  bytes.writeUInt32BE(SIMPLE_MAGIC, at);
-  bytes.writeUInt32BE(errno === null ? 0 : NBD_ERRNO[errno], at + NBD_SIMPLE_REPLY.errorAt);
-  bytes.writeUInt32BE(cookie.cookieHigh, at + NBD_SIMPLE_REPLY.cookieAt);
-  bytes.writeUInt32BE(cookie.cookieLow, at + NBD_SIMPLE_REPLY.cookieAt + 4);
+  assertRoom(bytes, at, NBD_SIMPLE_REPLY.sizeBytes);
+  writeU32(bytes, at, SIMPLE_MAGIC);
+  writeU32(bytes, at + NBD_SIMPLE_REPLY.errorAt, errno === null ? 0 : NBD_ERRNO[errno]);
+  writeU32(bytes, at + NBD_SIMPLE_REPLY.cookieAt, cookie.cookieHigh);
+  writeU32(bytes, at + NBD_SIMPLE_REPLY.cookieAt + 4, cookie.cookieLow);
   return NBD_SIMPLE_REPLY.sizeBytes;
 }
 
@@ -52,9 +54,10 @@ export function encodeNbdReadChunk(
   at: number,
   request: NbdCookie & { readonly offsetBytes: number; readonly lengthBytes: number },
 ): void {
+  assertRoom(bytes, at, NBD_CHUNK.sizeBytes + OFFSET_BYTES);
   encodeChunk(bytes, at, request, CHUNK_TYPE.offsetData, OFFSET_BYTES + request.lengthBytes);
-  bytes.writeUInt32BE(Math.floor(request.offsetBytes / 2 ** 32), at + NBD_CHUNK.sizeBytes);
-  bytes.writeUInt32BE(request.offsetBytes % 2 ** 32, at + NBD_CHUNK.sizeBytes + 4);
+  writeU32(bytes, at + NBD_CHUNK.sizeBytes, Math.floor(request.offsetBytes / 2 ** 32));
+  writeU32(bytes, at + NBD_CHUNK.sizeBytes + 4, request.offsetBytes % 2 ** 32);
 }
 
 /** Writes a structured error with a text for people, which is cut where it is too long. Returns its size. */
@@ -64,12 +67,13 @@ export function encodeNbdErrorChunk(
   cookie: NbdCookie,
   { errno, text }: { readonly errno: NbdErrnoName; readonly text: string },
 ): number {
+  assertRoom(bytes, at, NBD_SHORT_REPLY_BYTES_MAX);
   const textAt = at + NBD_CHUNK.sizeBytes + ERROR_BYTES;
   // Node writes whole characters only.
   const textBytes = bytes.write(text, textAt, NBD_ERROR_TEXT_BYTES_MAX, 'utf8');
   encodeChunk(bytes, at, cookie, CHUNK_TYPE.error, ERROR_BYTES + textBytes);
-  bytes.writeUInt32BE(NBD_ERRNO[errno], at + NBD_CHUNK.sizeBytes);
-  bytes.writeUInt16BE(textBytes, at + NBD_CHUNK.sizeBytes + 4);
+  writeU32(bytes, at + NBD_CHUNK.sizeBytes, NBD_ERRNO[errno]);
+  writeU16(bytes, at + NBD_CHUNK.sizeBytes + 4, textBytes);
   return textAt + textBytes - at;
 }
 
@@ -80,10 +84,10 @@ function encodeChunk(
   type: (typeof CHUNK_TYPE)[keyof typeof CHUNK_TYPE],
   lengthBytes: number,
 ): void {
-  bytes.writeUInt32BE(CHUNK_MAGIC, at);
-  bytes.writeUInt16BE(FLAG_DONE, at + NBD_CHUNK.flagsAt);
-  bytes.writeUInt16BE(type, at + NBD_CHUNK.typeAt);
-  bytes.writeUInt32BE(cookie.cookieHigh, at + NBD_CHUNK.cookieAt);
-  bytes.writeUInt32BE(cookie.cookieLow, at + NBD_CHUNK.cookieAt + 4);
-  bytes.writeUInt32BE(lengthBytes, at + NBD_CHUNK.lengthAt);
+  writeU32(bytes, at, CHUNK_MAGIC);
+  writeU16(bytes, at + NBD_CHUNK.flagsAt, FLAG_DONE);
+  writeU16(bytes, at + NBD_CHUNK.typeAt, type);
+  writeU32(bytes, at + NBD_CHUNK.cookieAt, cookie.cookieHigh);
+  writeU32(bytes, at + NBD_CHUNK.cookieAt + 4, cookie.cookieLow);
+  writeU32(bytes, at + NBD_CHUNK.lengthAt, lengthBytes);
 }

@@ -8,6 +8,7 @@ import {
   hasBit,
 } from './nbd.js';
 import type { NbdErrnoName } from './nbd-errno.js';
+import { assertRoom, readU16, readU32, writeU16, writeU32 } from './integers.js';
 
 /** Source: NBD protocol, "Request message". The payload of a WRITE follows. */
 export const NBD_REQUEST = {
@@ -37,30 +38,31 @@ export interface NbdRequestHeader {
  * ProtocolError PROTOCOL_MAGIC: whoever sends something else has lost the thread, and nothing after it can be trusted.
  */
 export function decodeNbdRequest(bytes: Buffer, at: number, into: NbdRequestHeader): void {
-  const magic = bytes.readUInt32BE(at);
+  assertRoom(bytes, at, NBD_REQUEST.sizeBytes);
+  const magic = readU32(bytes, at);
   if (magic !== MAGIC) {
     throw new ProtocolError('PROTOCOL_MAGIC', `a request starts with 0x${magic.toString(16)}, no NBD magic`);
   }
-  into.flags = bytes.readUInt16BE(at + NBD_REQUEST.flagsAt);
-  into.command = bytes.readUInt16BE(at + NBD_REQUEST.commandAt);
-  into.cookieHigh = bytes.readUInt32BE(at + NBD_REQUEST.cookieAt);
-  into.cookieLow = bytes.readUInt32BE(at + NBD_REQUEST.cookieAt + 4);
+  into.flags = readU16(bytes, at + NBD_REQUEST.flagsAt);
+  into.command = readU16(bytes, at + NBD_REQUEST.commandAt);
+  into.cookieHigh = readU32(bytes, at + NBD_REQUEST.cookieAt);
+  into.cookieLow = readU32(bytes, at + NBD_REQUEST.cookieAt + 4);
   into.offsetBytes =
-    bytes.readUInt32BE(at + NBD_REQUEST.offsetAt) * 2 ** 32 +
-    bytes.readUInt32BE(at + NBD_REQUEST.offsetAt + 4);
-  into.lengthBytes = bytes.readUInt32BE(at + NBD_REQUEST.lengthAt);
+    readU32(bytes, at + NBD_REQUEST.offsetAt) * 2 ** 32 + readU32(bytes, at + NBD_REQUEST.offsetAt + 4);
+  into.lengthBytes = readU32(bytes, at + NBD_REQUEST.lengthAt);
 }
 
 /** Writes a header. The offset is a safe integer. */
 export function encodeNbdRequest(bytes: Buffer, at: number, header: NbdRequestHeader): void {
-  bytes.writeUInt32BE(MAGIC, at);
-  bytes.writeUInt16BE(header.flags, at + NBD_REQUEST.flagsAt);
-  bytes.writeUInt16BE(header.command, at + NBD_REQUEST.commandAt);
-  bytes.writeUInt32BE(header.cookieHigh, at + NBD_REQUEST.cookieAt);
-  bytes.writeUInt32BE(header.cookieLow, at + NBD_REQUEST.cookieAt + 4);
-  bytes.writeUInt32BE(Math.floor(header.offsetBytes / 2 ** 32), at + NBD_REQUEST.offsetAt);
-  bytes.writeUInt32BE(header.offsetBytes % 2 ** 32, at + NBD_REQUEST.offsetAt + 4);
-  bytes.writeUInt32BE(header.lengthBytes, at + NBD_REQUEST.lengthAt);
+  assertRoom(bytes, at, NBD_REQUEST.sizeBytes);
+  writeU32(bytes, at, MAGIC);
+  writeU16(bytes, at + NBD_REQUEST.flagsAt, header.flags);
+  writeU16(bytes, at + NBD_REQUEST.commandAt, header.command);
+  writeU32(bytes, at + NBD_REQUEST.cookieAt, header.cookieHigh);
+  writeU32(bytes, at + NBD_REQUEST.cookieAt + 4, header.cookieLow);
+  writeU32(bytes, at + NBD_REQUEST.offsetAt, Math.floor(header.offsetBytes / 2 ** 32));
+  writeU32(bytes, at + NBD_REQUEST.offsetAt + 4, header.offsetBytes % 2 ** 32);
+  writeU32(bytes, at + NBD_REQUEST.lengthAt, header.lengthBytes);
 }
 
 /** What a request is held against. */

@@ -1,7 +1,7 @@
 import { type ErrnoName, toWireErrno } from './errno.js';
 import { FEATURE, type Features } from './capabilities.js';
 import { REGION_SIZE_BYTES, isAligned, isInside } from './geometry.js';
-import { writeU64 } from './integers.js';
+import { assertRoom, readU32, writeU16, writeU32, writeU64 } from './integers.js';
 
 /** Request and reply header, packed, big-endian. Source: ggate protocol spec, section 2; FreeBSD 12.1 ggate.h. */
 export const HEADER = { cmdAt: 0, offsetAt: 1, lengthAt: 9, seqAt: 13, errorAt: 21, sizeBytes: 23 } as const;
@@ -35,10 +35,11 @@ export interface RequestHeader {
 
 /** Reads a header into `into`. An offset of 2^53 or more comes out inexact, but larger than any medium. */
 export function decodeHeader(bytes: Buffer, at: number, into: RequestHeader): void {
-  into.command = bytes.readUInt8(at);
+  assertRoom(bytes, at, HEADER.sizeBytes);
+  into.command = bytes[at] ?? 0;
   into.offsetBytes =
-    bytes.readUInt32BE(at + HEADER.offsetAt) * 2 ** 32 + bytes.readUInt32BE(at + HEADER.offsetAt + 4);
-  into.lengthBytes = bytes.readUInt32BE(at + HEADER.lengthAt);
+    readU32(bytes, at + HEADER.offsetAt) * 2 ** 32 + readU32(bytes, at + HEADER.offsetAt + 4);
+  into.lengthBytes = readU32(bytes, at + HEADER.lengthAt);
 }
 
 /** A header with what an answer echoes: the sequence number and the offset as they came, in halves. */
@@ -61,13 +62,14 @@ export const createEchoedHeader = (): EchoedHeader => ({
 
 /** As decodeHeader. */
 export function decodeEchoedHeader(bytes: Buffer, at: number, into: EchoedHeader): void {
-  into.offsetHigh = bytes.readUInt32BE(at + HEADER.offsetAt);
-  into.offsetLow = bytes.readUInt32BE(at + HEADER.offsetAt + 4);
-  into.seqHigh = bytes.readUInt32BE(at + HEADER.seqAt);
-  into.seqLow = bytes.readUInt32BE(at + HEADER.seqAt + 4);
-  into.command = bytes.readUInt8(at);
+  assertRoom(bytes, at, HEADER.sizeBytes);
+  into.offsetHigh = readU32(bytes, at + HEADER.offsetAt);
+  into.offsetLow = readU32(bytes, at + HEADER.offsetAt + 4);
+  into.seqHigh = readU32(bytes, at + HEADER.seqAt);
+  into.seqLow = readU32(bytes, at + HEADER.seqAt + 4);
+  into.command = bytes[at] ?? 0;
   into.offsetBytes = into.offsetHigh * 2 ** 32 + into.offsetLow;
-  into.lengthBytes = bytes.readUInt32BE(at + HEADER.lengthAt);
+  into.lengthBytes = readU32(bytes, at + HEADER.lengthAt);
 }
 
 /** Writes an answer's header: the request's as it came, and our error field, never the peer's. */
@@ -77,22 +79,24 @@ export function encodeAnswerHeader(
   request: EchoedHeader,
   errno: ErrnoName | null,
 ): void {
-  bytes.writeUInt8(request.command, at);
-  bytes.writeUInt32BE(request.offsetHigh, at + HEADER.offsetAt);
-  bytes.writeUInt32BE(request.offsetLow, at + HEADER.offsetAt + 4);
-  bytes.writeUInt32BE(request.lengthBytes, at + HEADER.lengthAt);
-  bytes.writeUInt32BE(request.seqHigh, at + HEADER.seqAt);
-  bytes.writeUInt32BE(request.seqLow, at + HEADER.seqAt + 4);
-  bytes.writeUInt16BE(errno === null ? 0 : toWireErrno(errno), at + HEADER.errorAt);
+  assertRoom(bytes, at, HEADER.sizeBytes);
+  bytes[at] = request.command;
+  writeU32(bytes, at + HEADER.offsetAt, request.offsetHigh);
+  writeU32(bytes, at + HEADER.offsetAt + 4, request.offsetLow);
+  writeU32(bytes, at + HEADER.lengthAt, request.lengthBytes);
+  writeU32(bytes, at + HEADER.seqAt, request.seqHigh);
+  writeU32(bytes, at + HEADER.seqAt + 4, request.seqLow);
+  writeU16(bytes, at + HEADER.errorAt, errno === null ? 0 : toWireErrno(errno));
 }
 
 /** Writes a request header. `seq` is a safe integer; the error field is zero. */
 export function encodeHeader(bytes: Buffer, at: number, header: RequestHeader, seq: number): void {
-  bytes.writeUInt8(header.command, at);
+  assertRoom(bytes, at, HEADER.sizeBytes);
+  bytes[at] = header.command;
   writeU64(bytes, at + HEADER.offsetAt, header.offsetBytes);
-  bytes.writeUInt32BE(header.lengthBytes, at + HEADER.lengthAt);
+  writeU32(bytes, at + HEADER.lengthAt, header.lengthBytes);
   writeU64(bytes, at + HEADER.seqAt, seq);
-  bytes.writeUInt16BE(0, at + HEADER.errorAt);
+  writeU16(bytes, at + HEADER.errorAt, 0);
 }
 
 /** What a request is held against. */
