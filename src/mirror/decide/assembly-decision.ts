@@ -127,6 +127,7 @@ function run(source: PresentComponent, input: AssemblyInput): AssemblyDecision {
   const isMixture = source.superblock.isInconsistent;
   // No bitmap tells what has to be copied.
   const isOutside = source.touch !== null || isChosen || isMixture;
+  let isSplit = false;
   const lostAt = slots.map((record) => record.lostAt).with(source.superblock.slot, NO_UUID);
   for (const [slot, record] of slots.entries()) {
     if (record.componentUuid === NO_UUID || slot === source.superblock.slot) continue;
@@ -145,13 +146,16 @@ function run(source: PresentComponent, input: AssemblyInput): AssemblyDecision {
       active.push(slot);
       continue;
     }
+    isSplit ||= decision.refusal === 'split brain';
     behind.push(behindOf(source, found, isChosen ? null : decision));
     lostAt[slot] = found.superblock.current;
   }
   const unexpected = missing.filter(({ slot }) => !inactive.includes(slot));
   if (unexpected.length > 0 && !isDegradedAllowed) return missingRefusal(source, unexpected);
   const outcome = { outcome: 'run', source: source.superblock.slot, beginsGeneration: isOutside } as const;
-  return { ...outcome, isMixture, active, behind, missing, inactive, lostAt };
+  // They may have got something from one that is given up, of which nobody here will know.
+  const unsure = isSplit ? missing.map((one) => ({ ...one, isUnheard: true })) : missing;
+  return { ...outcome, isMixture, active, behind, missing: unsure, inactive, lostAt };
 }
 
 /** As if the run before had not crashed. */

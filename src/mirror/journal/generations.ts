@@ -116,11 +116,17 @@ export class Generations {
     );
   }
 
-  /** A component that is behind, and whose own account counts no more, is known by the generation of its data. */
-  accept(slot: number, generation: Uuid): void {
-    const unheard = this.#state.unheard.filter((other) => other !== slot);
-    this.#state = { ...this.#state, lostAt: this.#state.lostAt.with(slot, generation), unheard };
-    this.#mustBegin ||= generation === this.#state.current;
+  /**
+   * A component that is behind, and whose own account counts no more, is known by the generation of its data. Of one that
+   * is given up others may have got what nobody remembers from now on: those that are lost are heard when they come.
+   */
+  accept({ identity: { slot }, store, isDiscarded }: Component): void {
+    const lostAt = this.#state.lostAt.with(slot, store.superblock.current);
+    const isHeard = (other: number): boolean =>
+      lostAt[other] !== NO_UUID && (isDiscarded || this.#state.unheard.includes(other));
+    const unheard = [...lostAt.keys()].filter((other) => other !== slot && isHeard(other));
+    this.#state = { ...this.#state, lostAt, unheard };
+    this.#mustBegin ||= lostAt[slot] === this.#state.current;
     this.#isUnused = false;
   }
 

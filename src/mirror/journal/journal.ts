@@ -164,7 +164,7 @@ export class Journal {
     return this.#turns.run(async () => {
       await this.#writeBitmaps();
       if (!component.isConnected) return;
-      this.#generations.accept(component.identity.slot, component.store.superblock.current);
+      this.#generations.accept(component);
       // From here on its bits tell how far the copy has come.
       component.isFull = false;
       // What is given up must not pass for newer than what is here.

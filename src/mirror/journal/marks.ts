@@ -62,6 +62,33 @@ export async function hear(component: Marked, store: MetaStore, others: readonly
   markExtents(component, store.readLog());
 }
 
+/**
+ * Whether a component that comes is to be heard although the mirror saw it go. A mixture may have been copied to once more
+ * since, by another one that had gone on without all that are in step here: it has some of what that one had, and of that
+ * the mirror knows nothing.
+ */
+export function isStray(
+  { superblock: { slots, isInconsistent } }: MetaStore,
+  inStep: readonly number[],
+): boolean {
+  const isLost = (slot: number): boolean => slots[slot]?.lostAt !== NO_UUID;
+  return isInconsistent && inStep.every(isLost);
+}
+
+/**
+ * Whose bitmaps count, of those that a component which is heard has noted; `inStep` are slots of those in step, at least one.
+ *
+ * One that is whole has nothing that nobody of them has: what it had noted for another one, that one has got since, from
+ * whoever copied to it. A mixture has some of what its source had. What that had noted for anybody names all of it, also if
+ * both are gone.
+ */
+export function heardSlots({ superblock }: MetaStore, inStep: readonly number[]): readonly number[] {
+  const { slots, slot: own, isInconsistent } = superblock;
+  if (isInconsistent) return [...slots.keys()].filter((slot) => slot !== own);
+  const level = inStep.find((slot) => slots[slot]?.lostAt === NO_UUID);
+  return level === undefined ? inStep.slice(0, 1) : [level];
+}
+
 /** What a component tells of itself, apart from what others know of it. Rejects with DeviceError. */
 export async function ownAccount(store: MetaStore, others: readonly number[]): Promise<Marked> {
   const account = { missing: new RegionBitmap(store.superblock.mediaSizeBytes), isFull: false };

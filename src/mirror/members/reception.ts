@@ -2,7 +2,7 @@ import { judgeArrival, type ArrivalRefusal, type CopyWish, type RefusedArrival }
 import type { Component } from '../component.js';
 import { givenUp } from '../decide/split-brain-policy.js';
 import type { Journal } from '../journal/journal.js';
-import { hear, markEverything, ownAccount, type Marked } from '../journal/marks.js';
+import { hear, heardSlots, isStray, markEverything, ownAccount, type Marked } from '../journal/marks.js';
 import type { Arrival, MirrorOptions } from '../mirror-options.js';
 import { RegionBitmap } from '../area/region-bitmap.js';
 
@@ -57,7 +57,8 @@ export async function receive(
       });
     }
   }
-  if (verdict.isUnheard) await hear(component, media.store, inStep);
+  const heard = verdict.outcome === 'accept' ? heardSlots(media.store, inStep) : inStep;
+  if (verdict.isUnheard || isStray(media.store, inStep)) await hear(component, media.store, heard);
   // It may have been taken out of use meanwhile, or have come another way.
   if (!mayCome(component)) return 'unwanted';
   if (verdict.isFull) markEverything(component);

@@ -1,7 +1,15 @@
 import { assert } from '../../protocol/errors.js';
 import type { Component } from '../component.js';
 import type { AssemblyDecision, BehindComponent } from '../decide/assembly-decision.js';
-import { hear, markEverything, markExtents, markNoted, mayLackFlushed } from '../journal/marks.js';
+import {
+  hear,
+  heardSlots,
+  isStray,
+  markEverything,
+  markExtents,
+  markNoted,
+  mayLackFlushed,
+} from '../journal/marks.js';
 import type { Mirror } from '../mirror.js';
 import type { PresentProvider } from './assembly.js';
 
@@ -19,7 +27,11 @@ export async function loadMarks(
   }
   await loadDoubts(componentIn(mirror, source.facts.superblock.slot), source);
   for (const { slot, isUnheard } of decision.behind) {
-    if (isUnheard) await hear(componentIn(mirror, slot), providerIn(found, slot).store, decision.active);
+    const { store } = providerIn(found, slot);
+    // The source stands for all that are in step: with it alone the decision was made.
+    const inStep = [decision.source];
+    if (!isUnheard && !isStray(store, inStep)) continue;
+    await hear(componentIn(mirror, slot), store, heardSlots(store, inStep));
   }
 }
 
