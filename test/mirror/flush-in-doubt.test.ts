@@ -143,3 +143,34 @@ describe('a mirror whose process was killed with writes in the cache of its host
     await expectSafe(world, await world.start('ab'), 3);
   });
 });
+
+describe('a start after a kill that fails with its first flush', () => {
+  test.each([
+    { what: 'that flush alone', gone: '', failures: 1, isNoted: false },
+    { what: 'that flush alone', gone: 'b', failures: 1, isNoted: false },
+    { what: 'every flush of a disk that keeps a note', gone: '', failures: Infinity, isNoted: true },
+    { what: 'every flush of a disk that keeps a note', gone: 'b', failures: Infinity, isNoted: true },
+  ])(
+    'leaves its doubt to the next one by marks ($what, without: $gone)',
+    async ({ gone, failures, isNoted }) => {
+      const world = await new MemberWorld('ab').create('ab');
+      if (isNoted) world.noted.add('a');
+      for (const name of gone) world.gone.add(name);
+      const running = await world.start('ab', { degraded: true });
+      await write(running, 3, 1);
+      await killOnce(world, () => true);
+      expect([...world.inDoubt]).toEqual([]);
+      // What was in the cache is lost with the first one for good.
+      let left = failures;
+      world.device('a').failing = ({ op }) => op === 'flush' && left-- > 0;
+      await expect(world.start('ab', { degraded: true })).rejects.toThrow('flush');
+      world.device('a').failing = () => false;
+      world.gone.clear();
+      const next = await world.start('ab', { resyncBytesPerSecond: 1 });
+      expect(componentOf(next, 'a').isCacheDoubtful).toBe(true);
+      expect(componentOf(next, 'a').missing.isMarked(3)).toBe(true);
+      await next.close();
+      await expectSafe(world, await world.start('ab'), 3);
+    },
+  );
+});
