@@ -15,8 +15,8 @@ import { measureResync } from './resync.js';
 const USAGE = `usage: npm run bench:mirror -- [--seconds N (2)] [--rounds N (5)] [--image-mib N (256)] [--resync-mib N (10240)]
                                [--dir DIRECTORY] [--resync-dir DIRECTORY] [--only TEXT]
   Needs fio, nbdkit and qemu-storage-daemon. --dir is for the images of the rates, a dozen: /dev/shm if it has the room,
-  for a memory file system keeps write-back out of them; --resync-dir is for three of --resync-mib: the system's
-  temporary directory.
+  for a memory file system keeps write-back out of them; --resync-dir is on a disk, for three of
+  --resync-mib and for the images that are read from the system's cache: its temporary directory.
 `;
 
 async function main(): Promise<void> {
@@ -45,7 +45,15 @@ async function main(): Promise<void> {
   const [scratch, resyncScratch] = [values.dir ?? memoryFolder(imageMiB), values['resync-dir']].map(
     (folder) => mkdtempSync(join(folder, 'ggmirror-bench-')),
   ) as [string, string];
-  const options = { scratch, imageMiB, resyncMiB, seconds, rounds, only: values.only };
+  const options = {
+    scratch,
+    diskScratch: resyncScratch,
+    imageMiB,
+    resyncMiB,
+    seconds,
+    rounds,
+    only: values.only,
+  };
   try {
     const rows: Row[] = [];
     for (const part of [measureRates, measureLogPrice]) rows.push(...(await part(options)));

@@ -8,6 +8,8 @@ import { makeSparse, Rig } from './rig.js';
 
 export interface RateOptions {
   readonly scratch: string;
+  /** On a disk, for what is read from the system's cache of it. */
+  readonly diskScratch: string;
   readonly imageMiB: number;
   readonly seconds: number;
   readonly rounds: number;
@@ -84,32 +86,35 @@ export async function measureRates(options: RateOptions): Promise<Row[]> {
 
 async function prepare(options: RateOptions, running: Target[]): Promise<RateRow[]> {
   const { scratch, imageMiB } = options;
-  const rig = async (name: string, ...parts: readonly ('local' | 'backup')[]): Promise<Rig> => {
-    const made = new Rig({ name, folder: join(scratch, name.replaceAll(' ', '-')), imageMiB, parts });
+  const rig = async (name: string, parts: readonly ('local' | 'backup')[], place = scratch): Promise<Rig> => {
+    const made = new Rig({ name, folder: join(place, name.replaceAll(' ', '-')), imageMiB, parts });
     running.push(made);
     await made.start();
     return made;
   };
-  const mirror = await rig('mirror', 'local', 'backup');
-  const localOnly = await rig('local only', 'local');
-  const backupOnly = await rig('backup only', 'backup');
+  const mirror = await rig('mirror', ['local', 'backup']);
+  const cached = await rig('mirror on a disk', ['local', 'backup'], options.diskScratch);
+  const localOnly = await rig('local only', ['local']);
+  const backupOnly = await rig('backup only', ['backup']);
   const quorum = await startQuorum(scratch, imageMiB);
   running.push(quorum);
   const socket = join(scratch, 'nbdkit.sock');
-  const words = ['-f', '-r', '-U', socket, 'file', mirror.local];
+  const words = ['-f', '-r', '-U', socket, 'file', cached.local];
   const nbdkit = await startTarget({ name: 'nbdkit file', program: 'nbdkit', words, socket });
   running.push(nbdkit);
   // Every region has data before anything is measured.
-  for (const { uri } of [mirror, localOnly, backupOnly, quorum]) {
+  for (const { uri } of [mirror, cached, localOnly, backupOnly, quorum]) {
     const fill: FioWork = { name: 'fill', rw: 'write', blockBytes: 1_048_576, depth: 4 };
     await runFio(fill, { uri, imageMiB: imageMiB - 8, seconds: 3, scratch });
   }
-  return rowsOf({ mirror, localOnly, backupOnly, quorum, nbdkit });
+  return rowsOf({ mirror, cached, localOnly, backupOnly, quorum, nbdkit });
 }
 
-type Targets = Readonly<Record<'mirror' | 'localOnly' | 'backupOnly' | 'quorum' | 'nbdkit', Target>>;
+type Targets = Readonly<
+  Record<'mirror' | 'cached' | 'localOnly' | 'backupOnly' | 'quorum' | 'nbdkit', Target>
+>;
 
-function rowsOf({ mirror, localOnly, backupOnly, quorum, nbdkit }: Targets): RateRow[] {
+function rowsOf({ mirror, cached, localOnly, backupOnly, quorum, nbdkit }: Targets): RateRow[] {
   const first = (medians: readonly number[]): number => (medians[0] ?? 0) / (medians[1] ?? Infinity);
   const toQuorum = {
     targets: [
@@ -134,7 +139,7 @@ function rowsOf({ mirror, localOnly, backupOnly, quorum, nbdkit }: Targets): Rat
     {
       work: { ...small, name: 'prefer-local reads, 32 deep', rw: 'randread', depth: 32 },
       targets: [
-        ['mirror', mirror],
+        ['mirror', cached],
         ['nbdkit', nbdkit],
       ],
       reference: 'nbdkit file',

@@ -1,3 +1,4 @@
+import { AwakeLoop } from '../device/platform/awake-loop.js';
 import { ExchangeableDevice } from '../device/wrappers/exchangeable.js';
 import {
   assemble,
@@ -47,7 +48,8 @@ export class MirrorService implements RunningMirror {
   ) {
     const { clock, log, controlPath } = options;
     this.#reconnect = reconnectOf(assembled, options);
-    this.#device = new ExchangeableDevice(assembled.mirror);
+    const awake = new AwakeLoop();
+    this.#device = new ExchangeableDevice(assembled.mirror, () => awake.cameAlone());
     const deviceTimeoutMs = Math.max(DEVICE_TIMEOUT_MS_MIN, 3 * options.timeoutMs);
     this.#fronts = new FrontEnds({
       ...options,

@@ -38,6 +38,7 @@ const SIGNATURES = {
   ioctl: { result: 'int', parameters: ['int', 'ulong', 'void *'] },
   // glibc from 2.26 on, musl from 1.2.5 on.
   preadv2: { result: 'int64', parameters: ['int', 'void *', 'int', 'int64', 'int'] },
+  sched_yield: { result: 'int', parameters: [] },
   poll: { result: 'int', parameters: ['void *', 'ulong', 'int'] },
   setsockopt: { result: 'int', parameters: ['int', 'int', 'int', 'void *', 'uint32'] },
   getsockopt: { result: 'int', parameters: ['int', 'int', 'int', 'void *', 'void *'] },

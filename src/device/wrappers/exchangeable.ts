@@ -15,7 +15,11 @@ export class ExchangeableDevice implements BlockDevice {
   /** Of writes that were answered as good: the next flush of a user tells it. */
   #owed: DeviceError | null = null;
 
-  constructor(private device: BlockDevice) {}
+  /** `cameAlone` is told of each request that comes while none is under way. */
+  constructor(
+    private device: BlockDevice,
+    private readonly cameAlone: () => void = () => undefined,
+  ) {}
 
   get name(): string {
     return this.device.name;
@@ -38,6 +42,7 @@ export class ExchangeableDevice implements BlockDevice {
     if (failure !== null) queueMicrotask(() => io.done(failure));
     else if (this.#held !== null) this.#held.push(io);
     else {
+      if (this.#inFlight === 0) this.cameAlone();
       this.#inFlight += 1;
       this.device.start(new CountedIo(io, this.#finished));
     }

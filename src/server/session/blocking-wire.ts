@@ -1,14 +1,10 @@
 import { readSync, writeSync } from 'node:fs';
+import { AWAKE_MS, QUICK_MS } from '../../device/platform/awake-loop.js';
 import type { Native } from '../../device/platform/native.js';
 import type { Wire } from './engine.js';
 
 const RECEIVE_FD = 0;
 const SEND_FD = 1;
-
-/** Waking a thread that sleeps takes 10 to 40 us, more than serving a small request; so much is waited awake at most. */
-const AWAKE_MS = 0.1;
-/** A client that comes within this time, our waking up included, is quick. */
-const QUICK_MS = 0.15;
 
 /** Source: POSIX poll.h, struct pollfd and POLLIN; the same on Linux and FreeBSD. */
 const POLLFD = { fdAt: 0, eventsAt: 4, sizeBytes: 8 } as const;
@@ -25,7 +21,7 @@ export class BlockingWire implements Wire {
   readonly #pollFd = Buffer.alloc(POLLFD.sizeBytes);
   #isQuick = false;
 
-  /** Without the C library nobody is waited for awake. */
+  /** Of nativeToWaitAwake; without it nobody is waited for awake. */
   constructor(private readonly native: Native | null) {
     this.#pollFd.writeInt32LE(RECEIVE_FD, POLLFD.fdAt);
     this.#pollFd.writeInt16LE(POLLIN, POLLFD.eventsAt);
@@ -54,7 +50,8 @@ export class BlockingWire implements Wire {
     const { native } = this;
     if (native === null) return;
     try {
-      while (native.call('poll', this.#pollFd, 1, 0) === 0 && performance.now() < untilMs);
+      while (native.call('poll', this.#pollFd, 1, 0) === 0 && performance.now() < untilMs)
+        native.call('sched_yield');
     } catch {
       // A signal, or no poll here. The read that follows waits in any case, and tells what is wrong if something is.
     }

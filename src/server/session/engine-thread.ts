@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../protocol/errors.js';
 import { Features } from '../../protocol/capabilities.js';
-import { native } from '../../device/platform/native.js';
+import { nativeToWaitAwake } from '../../device/platform/awake-loop.js';
 import { SyncFile } from '../../device/sync-file.js';
 import type { RequestHeader } from '../../protocol/request.js';
 import { BlockingWire } from './blocking-wire.js';
@@ -71,7 +71,7 @@ const terms = {
 };
 const engine = new Engine(
   SessionMemory.from(data.blocks),
-  new BlockingWire(native()),
+  new BlockingWire(nativeToWaitAwake()),
   new SyncFile(data.fd, data.name),
   terms,
   outlet,

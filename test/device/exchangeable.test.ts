@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest';
+import type { BlockIo } from '../../src/device/block-device.js';
+import { ExchangeableDevice } from '../../src/device/wrappers/exchangeable.js';
+import { MemoryDevice } from '../support/memory-device.js';
+
+/** Keeps its requests until the test finishes them. */
+class LatentDevice extends MemoryDevice {
+  readonly started: BlockIo[] = [];
+
+  override start(io: BlockIo): void {
+    this.started.push(io);
+  }
+}
+
+test('tells of each request that comes while no other is under way, and of no other', () => {
+  const device = new LatentDevice();
+  let alone = 0;
+  const exchangeable = new ExchangeableDevice(device, () => (alone += 1));
+  const start = (): void =>
+    exchangeable.start({
+      ...{ op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0 },
+      done: () => undefined,
+    });
+  start();
+  start();
+  expect(alone).toBe(1);
+  for (const io of device.started.splice(0)) io.done(null);
+  start();
+  expect(alone).toBe(2);
+});
