@@ -5,9 +5,10 @@ import type { ContentCheck } from '../device/content-check.js';
 import type { Clock } from '../device/clock.js';
 import type { OpenedProvider } from '../mirror/start/assemble.js';
 import type { GgateUri } from '../protocol/uri.js';
+import { CONNECT_MS_MIN } from './limits.js';
 
 export interface ExportOptions extends Pick<RemoteOptions, 'random' | 'connectTcp'> {
-  /** How long a provider may be silent, and how long opening it may take. */
+  /** How long a provider may be silent once it is open. Opening it may take as long, and CONNECT_MS_MIN in any case. */
   readonly timeoutMs: number;
   readonly tls: ClientTls;
   readonly clock: Clock;
@@ -31,7 +32,7 @@ export async function openExport(
     access: 'rw',
     ...rest,
     requestTimeoutMs: timeoutMs,
-    connectTimeoutMs: timeoutMs,
+    connectTimeoutMs: connectMsOf(options),
     onConnectionLost: 'fail',
     flushProbe: 'once',
     returnCheck: () => check,
@@ -42,15 +43,18 @@ export async function openExport(
   return { device, area: null, abandon: () => device.abandon(), lost, guardReturn };
 }
 
+const connectMsOf = ({ timeoutMs }: ExportOptions): number => Math.max(timeoutMs, CONNECT_MS_MIN);
+
 /** Looking up a name has no bound of its own, nor does what is asked after the handshake. */
 function inTime(opening: Promise<RemoteDevice>, name: string, options: ExportOptions): Promise<RemoteDevice> {
-  const { timeoutMs, clock } = options;
+  const { clock } = options;
+  const connectMs = connectMsOf(options);
   return new Promise((resolveOpened, reject) => {
     let isLate = false;
     // The handshake's own time-out has the better message.
-    const timer = clock.after(timeoutMs + 500, () => {
+    const timer = clock.after(connectMs + 500, () => {
       isLate = true;
-      const message = `${name} can't be opened within ${timeoutMs / 1000} s; check the server and the network`;
+      const message = `${name} can't be opened within ${connectMs / 1000} s; check the server and the network`;
       reject(new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', message));
     });
     opening.then(

@@ -23,6 +23,12 @@ export const STOP_MS = 60_000;
 export const RECONNECT_FIRST_MS = 1_000;
 export const RECONNECT_MAX_MS = 30_000;
 
+/**
+ * What opening an export may take at least, however short the time-out of its component: a host that has just come up, or
+ * whose disk is busy, takes seconds to let somebody in, and nobody's request waits for that.
+ */
+export const CONNECT_MS_MIN = 10_000;
+
 /** How long `insert` waits for an attempt that is under way: longer than an answer takes, shorter than STOP_MS. */
 export const ATTEMPT_MS_MAX = 20_000;
 

@@ -147,7 +147,7 @@ export const START_OPTIONS = {
   }),
   timeout: option({
     flags: '--timeout <seconds>',
-    says: 'drop a component that is silent for this long',
+    says: 'drop a component that is silent for this long; to connect it has 10 s in any case',
     kind: SECONDS,
     fallback: 10,
   }),
