@@ -5,6 +5,8 @@ export class ScriptedWire implements Wire {
   readonly sent: Buffer[] = [];
   /** How much each read asked for at most. */
   readonly asked: number[] = [];
+  /** Where each read put the first of its bytes. */
+  readonly places: number[] = [];
   #rest: Buffer;
   #turn = 0;
 
@@ -18,6 +20,7 @@ export class ScriptedWire implements Wire {
 
   read(into: Buffer, at: number, lengthBytesMax: number): number {
     this.asked.push(lengthBytesMax);
+    this.places.push(at);
     const lengthBytes = Math.min(lengthBytesMax, this.#rest.length, Math.max(1, this.cut(this.#turn++)));
     this.#rest.copy(into, at, 0, lengthBytes);
     this.#rest = this.#rest.subarray(lengthBytes);

@@ -28,6 +28,7 @@ interface Outcome {
   readonly answers: Reply[];
   readonly sends: number;
   readonly asked: readonly number[];
+  readonly places: readonly number[];
   readonly device: MemorySyncDevice;
   readonly slow: Buffer[];
   readonly refused: string[];
@@ -72,6 +73,7 @@ function serve(
     answers: replies(wire.output),
     sends: wire.sent.length,
     asked: wire.asked,
+    places: wire.places,
     device,
     slow,
     refused,
@@ -223,6 +225,24 @@ describe('the engine', () => {
     expect(answers[3]?.body.equals(data)).toBe(true);
     expect(device.bytes.subarray(REQUEST_BYTES_MAX, 2 * REQUEST_BYTES_MAX).equals(data)).toBe(true);
   });
+
+  test.each([1, 100, 4118])(
+    'uses the start of its buffer again, also when %i bytes of the next request are left',
+    (leftBytes) => {
+      const writes = Array.from({ length: 200 }, (_, seq) =>
+        request(COMMAND.write, 4096 * seq, 4096, seq, pattern(4096, seq)),
+      );
+      const stepBytes = 8 * (HEADER.sizeBytes + 4096);
+      const { answers, places, device } = serve(Buffer.concat(writes), {
+        cut: (turn) => (turn === 0 ? stepBytes + leftBytes : stepBytes),
+      });
+      expect(answers.map((answer) => answer.errorNumber)).toEqual(writes.map(() => 0));
+      expect(Math.max(...places)).toBeLessThan(HEADER.sizeBytes + 4096 + 8);
+      for (let seq = 0; seq < writes.length; seq++) {
+        expect(device.bytes.subarray(4096 * seq, 4096 * (seq + 1)).equals(pattern(4096, seq))).toBe(true);
+      }
+    },
+  );
 
   test('begins no request once it is told to stop, but finishes what it has', () => {
     const { reason, answers } = serve(Buffer.concat([request(0, 0, 512, 1), request(0, 0, 512, 2)]), {
