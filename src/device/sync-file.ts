@@ -1,6 +1,6 @@
-import { readSync, writeSync } from 'node:fs';
 import { DeviceError } from './block-device.js';
 import { errnoOf, requestError } from './device-errors.js';
+import { type FileCalls, nodeCalls } from './platform/file-calls.js';
 
 /**
  * The data path of a session that has a thread to itself: each call returns when all bytes are moved, or throws
@@ -22,6 +22,7 @@ export class SyncFile implements SyncDevice {
   constructor(
     readonly fd: number,
     readonly name: string,
+    private readonly calls: FileCalls = nodeCalls,
   ) {}
 
   readSync(buffer: Buffer, at: number, lengthBytes: number, offsetBytes: number): void {
@@ -51,11 +52,11 @@ export class SyncFile implements SyncDevice {
 
   #readOnce(buffer: Buffer, at: number, lengthBytes: number, offsetBytes: number): number {
     try {
-      const readBytes = readSync(this.fd, buffer, at, lengthBytes, offsetBytes);
+      const readBytes = this.calls.readSync(this.fd, buffer, at, lengthBytes, offsetBytes);
       if (readBytes > 0) return readBytes;
       throw requestError(this.name, { op: 'read', offsetBytes, lengthBytes }, 'EIO');
     } catch (cause) {
-      // libuv repeats an interrupted write by itself, but not a read.
+      // An interrupted write is repeated by the call itself.
       if (errnoOf(cause) === 'EINTR') return 0;
       throw cause instanceof DeviceError
         ? cause
@@ -65,7 +66,7 @@ export class SyncFile implements SyncDevice {
 
   #writeOnce(buffer: Buffer, at: number, lengthBytes: number, offsetBytes: number): number {
     try {
-      const writtenBytes = writeSync(this.fd, buffer, at, lengthBytes, offsetBytes);
+      const writtenBytes = this.calls.writeSync(this.fd, buffer, at, lengthBytes, offsetBytes);
       if (writtenBytes > 0) return writtenBytes;
       throw requestError(this.name, { op: 'write', offsetBytes, lengthBytes }, 'ENOSPC');
     } catch (cause) {

@@ -1,16 +1,18 @@
 import { closeSync, openSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DeviceError } from '../../src/device/block-device.js';
+import { type FileCalls, fastCalls, nodeCalls } from '../../src/device/platform/file-calls.js';
 import { SyncFile } from '../../src/device/sync-file.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
 
 let scratch: Scratch;
 let fds: number[];
+let calls: FileCalls;
 
 function open(path: string, flags: string): SyncFile {
   const fd = openSync(path, flags);
   fds.push(fd);
-  return new SyncFile(fd, 'file test.img');
+  return new SyncFile(fd, 'file test.img', calls);
 }
 
 function errorOf(run: () => void): DeviceError {
@@ -33,7 +35,12 @@ afterEach(() => {
   scratch.remove();
 });
 
-describe('a file read and written synchronously', () => {
+describe.each([
+  { how: "with Node's calls", make: () => nodeCalls },
+  { how: 'with the fastest calls that there are', make: fastCalls },
+])('a file read and written synchronously $how', ({ make }) => {
+  beforeEach(() => (calls = make()));
+
   test('moves whole ranges to and from the place in the buffer that the caller names', () => {
     const path = scratch.path('a.img');
     writeFileSync(path, Buffer.alloc(4096, 'a'));

@@ -1,5 +1,5 @@
-import { readSync, writeSync } from 'node:fs';
 import { AWAKE_MS, QUICK_MS } from '../../device/platform/awake-loop.js';
+import type { FileCalls } from '../../device/platform/file-calls.js';
 import type { Native } from '../../device/platform/native.js';
 import type { Wire } from './engine.js';
 
@@ -21,8 +21,11 @@ export class BlockingWire implements Wire {
   readonly #pollFd = Buffer.alloc(POLLFD.sizeBytes);
   #isQuick = false;
 
-  /** Of nativeToWaitAwake; without it nobody is waited for awake. */
-  constructor(private readonly native: Native | null) {
+  /** `native` is that of nativeToWaitAwake; without it nobody is waited for awake. */
+  constructor(
+    private readonly native: Native | null,
+    private readonly calls: FileCalls,
+  ) {
     this.#pollFd.writeInt32LE(RECEIVE_FD, POLLFD.fdAt);
     this.#pollFd.writeInt16LE(POLLIN, POLLFD.eventsAt);
   }
@@ -30,11 +33,11 @@ export class BlockingWire implements Wire {
   read(into: Buffer, at: number, lengthBytesMax: number, isLone: boolean): number {
     if (!isLone) {
       this.#isQuick = false;
-      return readBlocking(into, at, lengthBytesMax);
+      return this.#readBlocking(into, at, lengthBytesMax);
     }
     const startedMs = performance.now();
     if (this.#isQuick) this.#waitAwake(startedMs + AWAKE_MS);
-    const cameBytes = readBlocking(into, at, lengthBytesMax);
+    const cameBytes = this.#readBlocking(into, at, lengthBytesMax);
     this.#isQuick = performance.now() - startedMs < QUICK_MS;
     return cameBytes;
   }
@@ -42,7 +45,7 @@ export class BlockingWire implements Wire {
   write(from: Buffer, at: number, lengthBytes: number): void {
     let sentBytes = 0;
     while (sentBytes < lengthBytes) {
-      sentBytes += writeSync(SEND_FD, from, at + sentBytes, lengthBytes - sentBytes, null);
+      sentBytes += this.calls.writeSync(SEND_FD, from, at + sentBytes, lengthBytes - sentBytes, null);
     }
   }
 
@@ -56,14 +59,14 @@ export class BlockingWire implements Wire {
       // A signal, or no poll here. The read that follows waits in any case, and tells what is wrong if something is.
     }
   }
-}
 
-function readBlocking(into: Buffer, at: number, lengthBytesMax: number): number {
-  for (;;) {
-    try {
-      return readSync(RECEIVE_FD, into, at, lengthBytesMax, null);
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'EINTR')) throw error;
+  #readBlocking(into: Buffer, at: number, lengthBytesMax: number): number {
+    for (;;) {
+      try {
+        return this.calls.readSync(RECEIVE_FD, into, at, lengthBytesMax, null);
+      } catch (error) {
+        if (!(error instanceof Error && 'code' in error && error.code === 'EINTR')) throw error;
+      }
     }
   }
 }

@@ -2,6 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../protocol/errors.js';
 import { Features } from '../../protocol/capabilities.js';
 import { nativeToWaitAwake } from '../../device/platform/awake-loop.js';
+import { fastCalls } from '../../device/platform/file-calls.js';
 import { SyncFile } from '../../device/sync-file.js';
 import type { RequestHeader } from '../../protocol/request.js';
 import { BlockingWire } from './blocking-wire.js';
@@ -71,8 +72,8 @@ const terms = {
 };
 const engine = new Engine(
   SessionMemory.from(data.blocks),
-  new BlockingWire(nativeToWaitAwake()),
-  new SyncFile(data.fd, data.name),
+  new BlockingWire(nativeToWaitAwake(), fastCalls()),
+  new SyncFile(data.fd, data.name, fastCalls()),
   terms,
   outlet,
   new Crowding(),
