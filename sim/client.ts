@@ -14,19 +14,23 @@ export interface ClientOptions {
   readonly registers: Registers;
   /** Left out without a mirror. */
   readonly budget?: Budget;
+  /** What its first write says is larger than this; 0 if left out. No two clients of a world may say the same. */
+  readonly firstNumber?: number;
   /** A request that takes longer hangs, as it is known by now. It was started then, when so many others were under way. */
   readonly hangMs: (startedMs: number, inFlight: number) => number;
 }
 
 /** Who uses the mirror: writes what can be recognised, and judges what it reads. */
 export class Client {
-  #writeNumber = 0;
+  #writeNumber: number;
   #inFlight = 0;
   /** Raised when the mirror's process ends: answers of an earlier life are none. */
   #life = 0;
   readonly counts = { reads: 0, writes: 0, flushes: 0, errors: 0 };
 
-  constructor(private readonly options: ClientOptions) {}
+  constructor(private readonly options: ClientOptions) {
+    this.#writeNumber = options.firstNumber ?? 0;
+  }
 
   get inFlight(): number {
     return this.#inFlight;

@@ -176,6 +176,11 @@ export class Registers {
     return last;
   }
 
+  /** Whether one of its writes says so. */
+  knows(value: number): boolean {
+    return this.#writes.has(value);
+  }
+
   /** Every sector that was ever written, ascending. */
   writtenSectors(): number[] {
     return [...this.#sectors.keys()].sort((one, other) => one - other);

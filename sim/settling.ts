@@ -31,6 +31,7 @@ export class Settling {
     const at = chance.happens(0.5) || way === 'running' ? winner : loser;
     const isDiscard = chance.happens(0.5);
     const evidence = new Evidence(cluster);
+    loser.isGivenUp = true;
     world.say(() => `*** ${loser.host.name} is given up (${way}, at ${at.host.name})`);
     if (way === 'start') {
       const choice = isDiscard ? { discard: [loser.host.name] } : { source: winner.host.name };

@@ -13,6 +13,8 @@ const MIB = 1_048_576;
 /** How large components are. */
 export const DATA_BYTES = 12 * MIB;
 const DATA_SECTORS = DATA_BYTES / 512;
+/** More than a side ever writes. */
+const NUMBERS_OF_A_SIDE = 1_000_000;
 export const SETTINGS: MirrorSettings = {
   ...({ balance: 'prefer-local', idleMs: 1000, extentsMax: 3, resyncBytesPerSecond: 0 } as const),
   timeoutMs: 1500,
@@ -24,6 +26,8 @@ export class Side {
   readonly client: Client;
   readonly said: string[] = [];
   daemon: Daemon | null = null;
+  /** A person has given up what only it has. */
+  isGivenUp = false;
   #starts = 0;
   readonly #patience: Patience;
 
@@ -39,6 +43,7 @@ export class Side {
       world,
       registers: this.registers,
       budget: new Budget(2),
+      firstNumber: cluster.hosts.indexOf(host) * NUMBERS_OF_A_SIDE,
       hangMs: (fromMs, inFlight) => this.#patience.allowedMs(fromMs, inFlight),
     });
   }

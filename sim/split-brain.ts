@@ -3,7 +3,10 @@ import { Chance } from './chance.js';
 import { Cluster } from './cluster.js';
 import { Evidence, mustBeReadable } from './evidence.js';
 import { guardProcess, type Trace } from './guard.js';
+import { ZEROES } from './content.js';
 import { serveSessions } from './links/sessions.js';
+import type { Overwrite } from './registers.js';
+import { Overwrites } from './overwrites.js';
 import { Settling } from './settling.js';
 import { DATA_BYTES, SETTINGS, Side } from './side.js';
 import { watchSeed } from './watchdog.js';
@@ -68,6 +71,28 @@ class SplitBrain {
     );
     if (first === undefined || second === undefined) throw new Error('two hosts');
     [this.#one, this.#other] = chance.happens(0.5) ? [first, second] : [second, first];
+    this.#watchOverwrites();
+  }
+
+  /** Nothing newer of either side is overwritten with what is older of that side, until it is given up. */
+  #watchOverwrites(): void {
+    const { world, mediaSizeBytes, hosts } = this.cluster;
+    const regress = (change: Overwrite): string | null => {
+      for (const { registers, isGivenUp } of [this.#one, this.#other]) {
+        const isOfIt = registers.knows(change.before);
+        const knowsNew = change.after === ZEROES || registers.knows(change.after);
+        const problem = !isGivenUp && isOfIt && knowsNew ? registers.regress(change) : null;
+        if (problem !== null) return problem;
+      }
+      return null;
+    };
+    const overwrites = new Overwrites({
+      ...{ registers: { regress }, mediaSizeBytes },
+      nextOrder: () => world.nextOrder(),
+      broken: (what) => world.fail(what),
+      mustWait: () => false,
+    });
+    for (const { drive } of hosts) overwrites.watch(drive);
   }
 
   async run(): Promise<void> {

@@ -5,6 +5,7 @@ import { Client } from '../client.js';
 import { Cluster } from '../cluster.js';
 import { disturb } from '../disturb.js';
 import type { Host } from '../host.js';
+import { Overwrites } from '../overwrites.js';
 import type { Plan } from '../plan.js';
 import { SimProcess } from '../process.js';
 import { rangesOf } from '../ranges.js';
@@ -42,6 +43,12 @@ export class Alone {
     this.#to = cluster.host(1);
     const registers = new DurableRegisters(this.#to.drive.disk, (what) => world.fail(what));
     this.#registers = registers;
+    new Overwrites({
+      ...{ registers, mediaSizeBytes: cluster.mediaSizeBytes },
+      nextOrder: () => world.nextOrder(),
+      broken: (what) => world.fail(what),
+      mustWait: () => false,
+    }).watch(this.#to.drive);
     const draw = chance.fork('options');
     const giveUpMs = draw.pick([null, 2000, 15_000]);
     this.#options = {
