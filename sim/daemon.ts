@@ -1,3 +1,4 @@
+import { OwnClients } from '../src/control/own-client.js';
 import { Reconnect } from '../src/control/reconnect.js';
 import { settleStopped } from '../src/control/settle-stopped.js';
 import { DeviceError } from '../src/device/block-device.js';
@@ -210,7 +211,10 @@ export class Daemon {
 
   #openerOf(host: Host): ProviderOpener {
     const isLocal = host === this.host;
-    return { name: host.name, isLocal, open: () => (isLocal ? this.#openLocal() : this.#openRemote(host)) };
+    const clients = new OwnClients(this.options.chance.fork(`client of ${host.name}`));
+    const open = (): Promise<OpenedProvider> =>
+      isLocal ? this.#openLocal() : this.#openRemote(host, clients);
+    return { name: host.name, isLocal, open };
   }
 
   async #openLocal(): Promise<OpenedProvider> {
@@ -223,7 +227,7 @@ export class Daemon {
     return { device, area: null, abandon: () => device.abandon() };
   }
 
-  #openRemote(to: Host): Promise<OpenedProvider> {
+  #openRemote(to: Host, clients: OwnClients): Promise<OpenedProvider> {
     const { cluster, settings } = this.options;
     const link = cluster.link(this.host, to);
     if (link === null) throw new Error('a remote at home');
@@ -233,6 +237,7 @@ export class Daemon {
       to,
       link,
       timeoutMs: settings.timeoutMs,
+      clients,
     });
   }
 }

@@ -6,6 +6,7 @@ import {
   type Capabilities,
 } from '../src/device/block-device.js';
 import { assertStartable } from '../src/device/check-io.js';
+import type { OwnClients } from '../src/control/own-client.js';
 import type { OpenedProvider } from '../src/mirror/start/assemble.js';
 import { checksumsBytes } from '../src/protocol/region-checksums.js';
 import type { DiskHandle } from './disk-handle.js';
@@ -20,6 +21,8 @@ export interface RemoteOptions {
   readonly to: Host;
   readonly link: Link;
   readonly timeoutMs: number;
+  /** Of one opener. */
+  readonly clients: OwnClients;
 }
 
 export type OpenSimRemote = (options: RemoteOptions) => Promise<OpenedProvider>;

@@ -24,11 +24,12 @@ export function serveSessions(
   for (const host of hosts)
     host.serve(new SessionServer(host, network, chance.fork(`server at ${host.name}`)));
   let clients = 0;
-  cluster.openRemote = ({ process, from, to, timeoutMs }) => {
+  cluster.openRemote = ({ process, from, to, timeoutMs, clients: own }) => {
     clients += 1;
     const uri = { host: network.addressOf(to), port: PORT, path: EXPORT_PATH, isTls: false };
     return openExport(`ggate://${to.name}${EXPORT_PATH}`, uri, {
       timeoutMs,
+      clients: own,
       tls: {},
       clock: process,
       random: chance.fork(`client ${clients}`),

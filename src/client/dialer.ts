@@ -25,7 +25,8 @@ export class Dialer {
   readonly #server: string;
 
   constructor(readonly options: RemoteOptions) {
-    const { uri, extensions = true, window, clock = systemClock, random = systemRandom } = options;
+    const { uri, extensions = true, instanceId, window } = options;
+    const { clock = systemClock, random = systemRandom } = options;
     this.name = formatGgateUri(uri);
     this.clock = clock;
     this.random = random;
@@ -34,7 +35,7 @@ export class Dialer {
       ? null
       : {
           features: Features.all,
-          instanceId: random.nextBytes(ID_SIZE_BYTES),
+          instanceId: instanceId ?? random.nextBytes(ID_SIZE_BYTES),
           bootId: Buffer.alloc(ID_SIZE_BYTES),
           requestBytesMax: REQUEST_BYTES_MAX,
           keepAliveMs: 0,

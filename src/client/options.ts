@@ -51,6 +51,8 @@ export interface RemoteEvents {
   gaveUp?(reason: DeviceError): void;
   /** The export came back with another size: this device is of no further use. */
   changed?(reason: DeviceError): void;
+  /** It is being closed, or was given up: it sends nothing any more, and makes no connection. */
+  closed?(): void;
 }
 
 export interface RemoteOptions {
@@ -58,6 +60,11 @@ export interface RemoteOptions {
   readonly access: AccessMode;
   /** Whether to say hello. Default true; a ggated ignores it. */
   readonly extensions?: boolean;
+  /**
+   * 16 bytes, said with the hello; drawn at random if not given. A server gives a client that knows it the place of the
+   * session that it has there, so it must not be given to two devices at a time.
+   */
+  readonly instanceId?: Buffer;
   /** Used when the URI says `ggates`. */
   readonly tls?: ClientTls;
   /** Longest wait for an answer once all earlier requests are answered. Default 30,000. */

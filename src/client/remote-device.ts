@@ -1,6 +1,6 @@
 import { DeviceError, type BlockDevice, type BlockIo, type Capabilities } from '../device/block-device.js';
 import { assertStartable } from '../device/check-io.js';
-import type { Timer } from '../device/clock.js';
+import { doneWithin, type Timer } from '../device/clock.js';
 import { FEATURE, Features } from '../protocol/capabilities.js';
 import { COMMAND } from '../protocol/request.js';
 import { COMMANDS, capabilitiesOf, isInForce } from './commands.js';
@@ -181,19 +181,15 @@ export class RemoteDevice implements BlockDevice {
     if (!wasIdle) connection?.reset();
     this.#pipeline.detach(error);
     this.#pipeline.fail(error, () => true);
+    this.#events.closed?.();
     if (wasIdle) await connection?.end();
   }
 
   /** Resolves when nothing waits, or after a bound. */
-  #drained(): Promise<void> {
-    if (this.#pipeline.isIdle) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = this.#dialer.clock.after(CLOSE_DRAIN_MS, resolve);
-      this.#whenIdle = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
+  async #drained(): Promise<void> {
+    if (this.#pipeline.isIdle) return;
+    const idle = new Promise<void>((resolve) => (this.#whenIdle = resolve));
+    await doneWithin(idle, CLOSE_DRAIN_MS, this.#dialer.clock);
   }
 
   #move(event: RemoteEvent): void {
@@ -221,6 +217,7 @@ export class RemoteDevice implements BlockDevice {
     this.#keepAlive.begin(this.#features.has(FEATURE.keepAlive) ? (hello?.keepAliveMs ?? 0) : 0);
     this.#events.connected?.(session);
   }
+
   /** Acknowledged writes may be gone with the memory of the server's host; those who wait for a flush must hear it. */
   #mayHaveRestarted(session: SessionInfo): void {
     const { durability } = this.#pipeline;

@@ -6,12 +6,18 @@ import type { Clock } from '../device/clock.js';
 import type { OpenedProvider } from '../mirror/start/assemble.js';
 import type { GgateUri } from '../protocol/uri.js';
 import { CONNECT_MS_MIN } from './limits.js';
+import type { OwnClients } from './own-client.js';
 
 export interface ExportOptions extends Pick<RemoteOptions, 'random' | 'connectTcp'> {
   /** How long a provider may be silent once it is open. Opening it may take as long, and CONNECT_MS_MIN in any case. */
   readonly timeoutMs: number;
   readonly tls: ClientTls;
   readonly clock: Clock;
+}
+
+export interface OpenExportOptions extends ExportOptions {
+  /** Of this provider alone. */
+  readonly clients: OwnClients;
 }
 
 /**
@@ -21,9 +27,11 @@ export interface ExportOptions extends Pick<RemoteOptions, 'random' | 'connectTc
 export async function openExport(
   name: string,
   uri: GgateUri,
-  options: ExportOptions,
+  options: OpenExportOptions,
 ): Promise<OpenedProvider> {
-  const { timeoutMs, ...rest } = options;
+  const { timeoutMs, clients, ...rest } = options;
+  const client = clients.take();
+  const free = (): void => void (client.isFree = true);
   let check: ContentCheck | null = null;
   let isLost: (reason: DeviceError) => void = () => undefined;
   const lost = new Promise<DeviceError>((resolve) => (isLost = resolve));
@@ -31,13 +39,15 @@ export async function openExport(
     uri,
     access: 'rw',
     ...rest,
+    instanceId: client.instanceId,
     requestTimeoutMs: timeoutMs,
     connectTimeoutMs: connectMsOf(options),
     onConnectionLost: 'fail',
     flushProbe: 'once',
     returnCheck: () => check,
-    events: { lost: isLost },
+    events: { lost: isLost, closed: free },
   });
+  opening.catch(free);
   const device = await inTime(opening, name, options);
   const guardReturn = (next: ContentCheck): void => void (check = next);
   return { device, area: null, abandon: () => device.abandon(), lost, guardReturn };

@@ -2,11 +2,13 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { openDiskThread } from '../device/disk-thread/disk-thread.js';
 import { requireUnused } from '../device/in-use.js';
+import { systemRandom } from '../device/random.js';
 import { createAreaFile, openAreaDevice, removeErasedArea, secondAreaOf } from '../mirror/area/area-file.js';
 import type { NewSuperblock } from '../mirror/area/area-store.js';
 import type { OpenedProvider, ProviderOpener } from '../mirror/start/assemble.js';
 import type { ComponentSpec } from './component-spec.js';
 import { type ExportOptions, openExport } from './export-opener.js';
+import { OwnClients } from './own-client.js';
 import { isGgateUri, parseGgateUri } from '../protocol/uri.js';
 
 /** `flushNotes`: see OpenFileOptions. The time-out of `options` is for those without one of their own. Throws PROTOCOL_FORMAT for a URI that is none. */
@@ -22,7 +24,9 @@ export function providerOpener(
     return { ...common, isLocal: true, open: () => openLocal(path, areaPath, options) };
   }
   const uri = parseGgateUri(provider);
-  return { ...common, isLocal: false, open: () => openExport(provider, uri, { ...options, timeoutMs }) };
+  const clients = new OwnClients(options.random ?? systemRandom);
+  const opening = { ...options, timeoutMs, clients };
+  return { ...common, isLocal: false, open: () => openExport(provider, uri, opening) };
 }
 
 async function openLocal(

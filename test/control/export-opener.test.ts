@@ -1,7 +1,9 @@
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ExportOptions, openExport } from '../../src/control/export-opener.js';
+import { OwnClients } from '../../src/control/own-client.js';
 import type { BlockDevice } from '../../src/device/block-device.js';
+import { systemRandom } from '../../src/device/random.js';
 import { readBytes } from '../support/device-requests.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { FakeServer } from '../support/fake-server.js';
@@ -38,7 +40,8 @@ async function open(timeoutMs: number): Promise<void> {
     else waiting.push(() => socket.connect(options));
     return socket;
   };
-  ({ device } = await openExport('backup', uri, { timeoutMs, tls: {}, clock, connectTcp }));
+  const clients = new OwnClients(systemRandom);
+  ({ device } = await openExport('backup', uri, { timeoutMs, tls: {}, clock, connectTcp, clients }));
 }
 
 const isWaiting = (): Promise<unknown> => until('a connection', () => waiting.length > 0);
