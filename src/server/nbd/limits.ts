@@ -28,10 +28,11 @@ export const FAILURE_LOG_INTERVAL_MS = 10_000;
 export const HANDSHAKE_READ_BYTES = 4_096;
 
 /**
- * And then. More would save system calls and cost more than that: a client with 32 small writes under way, and whoever the
- * device passes them on to, would wait for each other in turn, where they work at the same time with half of them each.
+ * And then: 16 writes of 4 KiB with their headers. More would save system calls and cost more than that: a client with 32
+ * small writes under way, and whoever the device passes them on to, would wait for each other in turn, where they work at
+ * the same time with half of them each. With 64 KiB the 16th is cut in two, and they come as 15, 16 and 1.
  */
-export const READ_BYTES_MAX = 65_536;
+export const READ_BYTES_MAX = 65_984;
 
 /** With less room than this a read gets another slab: a small request that comes in two parts is copied. */
-export const READ_BYTES_MIN = 65_536;
+export const READ_BYTES_MIN = READ_BYTES_MAX;
