@@ -1,6 +1,7 @@
 import { workerData, type MessagePort } from 'node:worker_threads';
 import { toWireErrno } from '../../protocol/errno.js';
 import { DeviceError } from '../block-device.js';
+import { fastCalls } from '../platform/file-calls.js';
 import { SyncFile } from '../sync-file.js';
 import { TELL_AFTER_MS } from './limits.js';
 import { MODE, SharedQueue, TRANSFER, type SharedQueueBlocks } from './shared-queue.js';
@@ -16,7 +17,7 @@ export interface DiskThreadData {
 
 const data = workerData as DiskThreadData;
 const queue = SharedQueue.from(data.blocks);
-const file = new SyncFile(data.fd, data.name);
+const file = new SyncFile(data.fd, data.name, fastCalls());
 
 function perform(slot: number): void {
   const at = queue.payloadAtOf(slot);
