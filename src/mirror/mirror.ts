@@ -1,4 +1,5 @@
 import { type BlockDevice, type BlockIo, type Capabilities, DeviceError } from '../device/block-device.js';
+import { LivedClock } from '../device/lived-clock.js';
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { assert } from '../protocol/errors.js';
 import { isAligned, isInside } from '../protocol/geometry.js';
@@ -15,7 +16,6 @@ import { RangeLocks } from './range-locks.js';
 import type { MirrorSettings } from './area/meta-store.js';
 import type { Arrival, Conduct, MirrorOptions } from './mirror-options.js';
 import type { ResyncProgress } from './sweep/resync.js';
-import { Heartbeat } from './heartbeat.js';
 import { dropSilent } from './members/silence.js';
 import { Pace } from './sweep/pace.js';
 import { type ArrivalOutcome, Returns } from './members/returns.js';
@@ -40,7 +40,7 @@ export class Mirror implements BlockDevice {
   readonly #flush: MirrorFlush;
   readonly returns: Returns;
   #writes = 0;
-  readonly #heartbeat: Heartbeat;
+  readonly #heartbeat: LivedClock;
   #lastWriteMs = 0;
   #isClosed = false;
   #verify: Verify | null = null;
@@ -55,7 +55,7 @@ export class Mirror implements BlockDevice {
     this.sectorSizeBytes = options.sectorSizeBytes;
     this.#settings = options.settings ?? null;
     this.#conduct = firstConduct(options);
-    this.#heartbeat = new Heartbeat(clock, () => {
+    this.#heartbeat = new LivedClock(clock, () => {
       dropSilent(this);
       this.#settleDown();
     });

@@ -1,5 +1,6 @@
 import { type BlockDevice, DeviceError } from '../../device/block-device.js';
 import type { Clock, Timer } from '../../device/clock.js';
+import { LivedClock } from '../../device/lived-clock.js';
 import type { Features } from '../../protocol/capabilities.js';
 import type { ErrnoName } from '../../protocol/errno.js';
 import type { AccessMode } from '../../protocol/handshake.js';
@@ -10,7 +11,7 @@ import { Replies } from '../stream/replies.js';
 import { RequestReader } from '../stream/request-reader.js';
 import { SlabMemory, type SlabPool } from '../stream/slabs.js';
 import { FlushDebt } from '../flush-debt.js';
-import { END_FLUSH_MS_MAX, KEEP_ALIVE_MISSES, SEND_TIMEOUT_MS, STUCK_MS_MAX, TICK_MS } from './limits.js';
+import { END_FLUSH_MS_MAX, KEEP_ALIVE_MISSES, SEND_TIMEOUT_MS, STUCK_MS_MAX } from './limits.js';
 import { type SessionCounters, SessionRequests } from './requests.js';
 import { GGATE_REQUEST_FORMAT } from './served-request.js';
 
@@ -74,6 +75,7 @@ export interface DeviceSessionResult {
 export class DeviceSession {
   /** Resolves when the device has nothing of this session any more, and what it wrote is flushed. Never rejects. */
   readonly ended: Promise<DeviceSessionResult>;
+  readonly #clock: LivedClock;
   readonly #memory: SlabMemory;
   readonly #replies: Replies;
   readonly #requests: SessionRequests;
@@ -85,7 +87,6 @@ export class DeviceSession {
   #ending: DeviceSessionEnd | null = null;
   #isFinishing = false;
   #isClosed = false;
-  #tick: Timer | null = null;
   #linger: Timer | null = null;
   /** When bytes came last, or when we began to look for them again. */
   #heardAtMs: number;
@@ -94,7 +95,9 @@ export class DeviceSession {
   #resolveEnded: (result: DeviceSessionResult) => void = () => undefined;
 
   constructor(private readonly options: DeviceSessionOptions) {
-    const { send, device, access, features, clock, events, afterTurn } = options;
+    const { send, device, access, features, events, afterTurn } = options;
+    const clock = new LivedClock(options.clock, () => this.#look());
+    this.#clock = clock;
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
     this.#memory = new SlabMemory(options.slabs);
     this.#replies = new Replies(send, this.#memory, (count, bytes) => this.#sent(count, bytes));
@@ -128,7 +131,7 @@ export class DeviceSession {
 
   /** For how long nothing has come from the client. */
   get silentMs(): number {
-    return this.options.clock.nowMs() - this.#heardAtMs;
+    return this.#clock.nowMs() - this.#heardAtMs;
   }
 
   /** Begins to serve. To be called once. */
@@ -144,7 +147,6 @@ export class DeviceSession {
     receive.on('end', () => this.#clientEnded());
     // Nobody says anything here; what comes all the same is of no interest, but the end is.
     send.on('data', () => undefined);
-    this.#arm();
     send.resume();
     receive.resume();
     // The client may have gone while we were busy letting it in.
@@ -163,7 +165,7 @@ export class DeviceSession {
   }
 
   #came(bytes: Buffer): void {
-    this.#heardAtMs = this.options.clock.nowMs();
+    this.#heardAtMs = this.#clock.nowMs();
     if (this.#ending === null) this.#read(() => this.#reader.push(bytes));
   }
 
@@ -185,7 +187,7 @@ export class DeviceSession {
   }
 
   #sent(count: number, requestBytes: number): void {
-    this.#takenAtMs = this.options.clock.nowMs();
+    this.#takenAtMs = this.#clock.nowMs();
     this.#requests.sent(count, requestBytes);
     this.#moveOn();
   }
@@ -194,7 +196,7 @@ export class DeviceSession {
   #moveOn(): void {
     if (this.#isReaderWaiting && !this.#requests.isFull && this.#ending === null) {
       this.#isReaderWaiting = false;
-      this.#heardAtMs = this.options.clock.nowMs();
+      this.#heardAtMs = this.#clock.nowMs();
       this.#read(() => this.#reader.resume());
     }
     if (this.#ending !== null) this.#finishWhenIdle();
@@ -224,14 +226,14 @@ export class DeviceSession {
     // Of a client that did not end its session nobody knows whether it has read that.
     const { flushError } = this.#requests;
     if (flushError !== null && this.#ending !== 'detached') this.#debt.owe(flushError);
-    const { device, access, clock } = this.options;
+    const { device, access } = this.options;
     const isCovered = access === 'ro' || !this.#requests.isDirty;
     if (isCovered || !device.can.flush) {
       this.#finish(isCovered);
       return;
     }
     // The client need not wait for a device that hangs; who waits for `ended` does.
-    const timer = clock.after(END_FLUSH_MS_MAX, () => this.#hangUp());
+    const timer = this.#clock.after(END_FLUSH_MS_MAX, () => this.#hangUp());
     const done = (error: DeviceError | null): void => {
       timer.cancel();
       if (error !== null) {
@@ -251,8 +253,8 @@ export class DeviceSession {
   /** Every request is answered. */
   #hangUp(): void {
     if (this.#isClosed || this.#linger !== null) return;
-    const { receive, send, clock } = this.options;
-    this.#linger = clock.after(LINGER_MS, () => this.#closed());
+    const { receive, send } = this.options;
+    this.#linger = this.#clock.after(LINGER_MS, () => this.#closed());
     receive.end();
     send.end();
   }
@@ -261,7 +263,7 @@ export class DeviceSession {
   #closed(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#tick?.cancel();
+    this.#clock.stop();
     this.#linger?.cancel();
     const { receive, send } = this.options;
     this.#end('connection lost');
@@ -272,16 +274,10 @@ export class DeviceSession {
     this.#finishWhenIdle();
   }
 
-  #arm(): void {
-    this.#tick = this.options.clock.after(TICK_MS, () => {
-      this.#arm();
-      this.#look();
-    });
-  }
-
+  /** Every half second, so every limit is kept to within that. What this program stood still for does not count. */
   #look(): void {
-    const { clock, keepAliveMs, deviceTimeoutMs, device } = this.options;
-    const nowMs = clock.nowMs();
+    const { keepAliveMs, deviceTimeoutMs, device } = this.options;
+    const nowMs = this.#clock.nowMs();
     const isPast = (sinceMs: number, limitMs: number): boolean => nowMs - sinceMs >= limitMs;
     if (this.#requests.waitedMs() >= deviceTimeoutMs) {
       const message = `${device.name} is silent for ${deviceTimeoutMs / 1000} s; its requests fail until it is not`;

@@ -1,6 +1,3 @@
-/** How often a session looks at its clock; every limit is kept to within this. */
-export const TICK_MS = 500;
-
 /** Silence within a request that ends the session: ggated's receive time-out (ggate protocol spec, section 1). */
 export const STUCK_MS_MAX = 8_000;
 

@@ -96,6 +96,12 @@ class SessionProcess {
       this.#debt.owe(new DeviceError('DEVICE_IO', 'EIO', message));
     }
     this.#answers = new AnswerQueue(memory, writeAll, systemClock, () => this.end('connection lost'));
+    this.#watchdog = new Watchdog(
+      memory,
+      { diskTimeoutMs, silentMsMax, stuckMsMax: STUCK_MS_MAX, sendTimeoutMs: SEND_TIMEOUT_MS },
+      { diskHangs: (silentMs) => this.#diskHangs(silentMs), end: (reason) => this.end(reason) },
+      systemClock,
+    );
     this.#slow = new SlowRequests({
       memory,
       operations: file.operations,
@@ -107,15 +113,9 @@ class SessionProcess {
           { errno, command: request.command, offset: request.offsetBytes },
           `request failed: ${message}`,
         ),
-      clock: systemClock,
+      clock: this.#watchdog.clock,
       timeoutMs: diskTimeoutMs,
     });
-    this.#watchdog = new Watchdog(
-      memory,
-      { diskTimeoutMs, silentMsMax, stuckMsMax: STUCK_MS_MAX, sendTimeoutMs: SEND_TIMEOUT_MS },
-      { diskHangs: (silentMs) => this.#diskHangs(silentMs), end: (reason) => this.end(reason) },
-      systemClock,
-    );
     this.#startEngine();
   }
 

@@ -1,4 +1,5 @@
-import type { Clock, Timer } from '../../device/clock.js';
+import type { Clock } from '../../device/clock.js';
+import { LivedClock } from '../../device/lived-clock.js';
 import { PHASE, type SessionMemory } from './memory.js';
 import type { SessionEnd } from './messages.js';
 
@@ -18,14 +19,13 @@ export interface WatchdogActions {
   end(reason: SessionEnd): void;
 }
 
-const TICK_MS = 500;
-
 /**
- * Looks at the engine's phase from outside, for the engine itself sleeps in system calls. Time is counted in ticks of
- * half a second, so every limit is kept to within one of them.
+ * Looks at the engine's phase from outside, for the engine itself sleeps in system calls. It looks every half second, so
+ * every limit is kept to within that; what the whole process stood still for does not count.
  */
 export class Watchdog {
-  #timer: Timer | null = null;
+  /** Goes on, with all time, after stop(). */
+  readonly clock: LivedClock;
   #moves = -1;
   #movedAtMs: number;
 
@@ -33,10 +33,10 @@ export class Watchdog {
     private readonly memory: SessionMemory,
     private readonly limits: WatchdogLimits,
     private readonly actions: WatchdogActions,
-    private readonly clock: Clock,
+    clock: Clock,
   ) {
-    this.#movedAtMs = clock.nowMs();
-    this.#arm();
+    this.clock = new LivedClock(clock, () => this.#look());
+    this.#movedAtMs = this.clock.nowMs();
   }
 
   /** How long the engine has been where it is; while it reads, how long the client has been silent. */
@@ -50,15 +50,7 @@ export class Watchdog {
   }
 
   stop(): void {
-    this.#timer?.cancel();
-    this.#timer = null;
-  }
-
-  #arm(): void {
-    this.#timer = this.clock.after(TICK_MS, () => {
-      this.#arm();
-      this.#look();
-    });
+    this.clock.stop();
   }
 
   #look(): void {

@@ -289,6 +289,20 @@ describe('order and limits of a session on a block device', () => {
     expect((await rig.answers()).at(-1)).toMatchObject({ seq: 5, errorNumber: 0 });
   });
 
+  test('a device is not silent for what this program stood still for', async () => {
+    const rig = new DeviceSessionRig();
+    rig.device.plan = () => ({ kind: 'hold' });
+    rig.deliver(write(0, pattern(512, 1), 1));
+    await rig.settle();
+    rig.clock.advance(15_000);
+    rig.clock.standStill(3_600_000);
+    rig.clock.advance(4000);
+    expect(await rig.answers()).toEqual([]);
+    rig.clock.advance(2000);
+    expect(await rig.answers()).toMatchObject([{ seq: 1, errorNumber: 60 }]);
+    rig.device.release();
+  });
+
   test('a device that is silent too long fails each flush once, those that wait too, and the next one is served', async () => {
     const rig = new DeviceSessionRig({ features: Features.all });
     rig.device.plan = () => ({ kind: 'hold' });
@@ -413,6 +427,20 @@ describe('the end of a session on a block device', () => {
     rig.deliver(request(COMMAND.ping, 0, 0, 1));
     rig.clock.advance(2000);
     expect(rig.reason).toBeNull();
+    rig.clock.advance(2000);
+    expect(rig.reason).toBe('client silent');
+  });
+
+  test('does not come for what this program stood still for', () => {
+    const rig = new DeviceSessionRig({ features: Features.all, keepAliveMs: 1000 });
+    rig.deliver(write(0, pattern(512, 1), 1).subarray(0, 100));
+    rig.clock.advance(2000);
+    rig.clock.standStill(3_600_000);
+    rig.deliver(write(0, pattern(512, 1), 1).subarray(100));
+    rig.clock.advance(2000);
+    expect(rig.reason).toBeNull();
+    rig.clock.standStill(3_600_000);
+    expect(rig.session.silentMs).toBeLessThan(3000);
     rig.clock.advance(2000);
     expect(rig.reason).toBe('client silent');
   });

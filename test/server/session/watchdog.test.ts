@@ -86,6 +86,22 @@ describe('the watchdog', () => {
     expect(said[0]).toBe('client takes no answers');
   });
 
+  test('takes nothing for silence that the program itself stood still for, and goes on counting', () => {
+    const watchdog = watch();
+    clock.advance(10_000);
+    clock.standStill(3_600_000);
+    // Whoever asks may be the first to notice.
+    expect(watchdog.silentMs()).toBeLessThan(12_000);
+    clock.advance(1000);
+    memory.move(PHASE.reading, PHASE.disk);
+    clock.advance(10_000);
+    clock.standStill(3_600_000);
+    clock.advance(5000);
+    expect(said).toEqual([]);
+    clock.advance(6000);
+    expect(said[0]).toBe('disk hangs');
+  });
+
   test('is quiet after stop', () => {
     const watchdog = watch();
     watchdog.stop();
