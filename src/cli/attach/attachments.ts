@@ -1,5 +1,6 @@
 import type { MirrorPaths } from '../../control/paths.js';
 import { CommandError } from '../errors.js';
+import { attachedText } from './attached-text.js';
 import { checkMountPoint, fileSystemOf, mountOn, mountPointsOf, unmount } from './file-systems.js';
 import { GgateMaker } from './ggate.js';
 import { hasKernelNbd, kernelNbdMaker } from './kernel-nbd.js';
@@ -143,9 +144,3 @@ export class Attachments {
 }
 
 const toShow = ({ way, device, mountPoints }: Found): Attachment => ({ way, device, mountPoints });
-
-/** 'is attached at /dev/loop3 and mounted on /srv'. */
-export function attachedText({ device, mountPoints }: Attachment): string {
-  const at = device === '' ? 'is half attached' : `is attached at ${device}`;
-  return mountPoints.length === 0 ? at : `${at} and mounted on ${mountPoints.join(' and ')}`;
-}

@@ -3,7 +3,8 @@ import { parseComponent } from '../../control/component-spec.js';
 import { removeAreaFile } from '../../mirror/area/area-file.js';
 import { CommandError } from '../errors.js';
 import { writeQuietly } from '../output.js';
-import { COMPONENT_HELP, clearLabelSector, reasonOf } from '../provider-labels.js';
+import { COMPONENT_HELP } from '../component-help.js';
+import { clearLabelSector, reasonOf } from '../provider-labels.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 
 interface ClearFlags extends RemoteFlags {

@@ -7,7 +7,8 @@ import { balanceName } from '../../protocol/gmirror-flags.js';
 import { decodeLabel, displayText, type DecodedLabel } from '../../protocol/gmirror-label.js';
 import { CommandError } from '../errors.js';
 import { printResult, writeQuietly } from '../output.js';
-import { COMPONENT_HELP, readLabelSector, reasonOf } from '../provider-labels.js';
+import { COMPONENT_HELP } from '../component-help.js';
+import { readLabelSector, reasonOf } from '../provider-labels.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 
 interface DumpFlags extends RemoteFlags {

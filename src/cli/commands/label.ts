@@ -23,7 +23,8 @@ import { CommandError, UsageError } from '../errors.js';
 import { SLICE } from '../mirrors/option-kinds.js';
 import { openDevice, type OpenedDevice } from '../open-device.js';
 import { writeQuietly } from '../output.js';
-import { LABELLED_COMPONENT_HELP, pathOf } from '../provider-labels.js';
+import { LABELLED_COMPONENT_HELP } from '../component-help.js';
+import { pathOf } from '../provider-labels.js';
 import { requireYes } from '../question.js';
 import { addRemoteOptions, tlsOf, type RemoteFlags } from '../remote-options.js';
 

@@ -8,7 +8,7 @@ import { CommandError } from '../errors.js';
 import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
 import { requireYes } from '../question.js';
 import { printResult, writeQuietly } from '../output.js';
-import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
+import { RUNNING_COMPONENT_HELP } from '../component-help.js';
 import { parseInteger } from '../units.js';
 
 interface InsertFlags extends RunDirFlags {

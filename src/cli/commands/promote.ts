@@ -10,7 +10,7 @@ import type { MirrorSettings } from '../mirrors/settings.js';
 import { addStartOptions, givenOptions } from '../mirrors/start-options.js';
 import { wantedSettings } from '../config/wanted-settings.js';
 import { writeQuietly } from '../output.js';
-import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
+import { RUNNING_COMPONENT_HELP } from '../component-help.js';
 
 interface PromoteFlags {
   readonly config?: string;

@@ -16,7 +16,7 @@ import { wantedSettings } from '../config/wanted-settings.js';
 import { printResult } from '../output.js';
 import { Progress } from '../progress.js';
 import { addRemoteOptions } from '../remote-options.js';
-import { COMPONENT_HELP } from '../provider-labels.js';
+import { COMPONENT_HELP } from '../component-help.js';
 import { formatBytes, parseSize } from '../units.js';
 
 type WantedSize = NonNullable<ResizeOptions['size']>;

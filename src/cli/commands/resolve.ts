@@ -19,7 +19,7 @@ import { readSettingsFiles } from '../mirrors/settings-files.js';
 import { wantedSettings } from '../config/wanted-settings.js';
 import { writeQuietly } from '../output.js';
 import { requireYes } from '../question.js';
-import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
+import { RUNNING_COMPONENT_HELP } from '../component-help.js';
 import { formatBytes } from '../units.js';
 
 interface ResolveFlags extends RunDirFlags {

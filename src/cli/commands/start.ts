@@ -6,7 +6,7 @@ import { systemClock } from '../../device/clock.js';
 import { standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, UsageError } from '../errors.js';
 import { isRunning } from '../mirrors/run-dir.js';
-import { RUNNING_COMPONENT_HELP } from '../provider-labels.js';
+import { RUNNING_COMPONENT_HELP } from '../component-help.js';
 import { runInBackground } from '../mirrors/run-in-background.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
