@@ -8,6 +8,12 @@ export interface ProgressStream {
   write(text: string): unknown;
 }
 
+/** How long a line may be that is redrawn: the last column stays free, since some terminals wrap when it is written. */
+export function lineColumns({ columns = 0 }: ProgressStream): number {
+  // A serial console says that it has none.
+  return (columns === 0 ? 80 : columns) - 1;
+}
+
 export interface ProgressOptions {
   readonly clock: Clock;
   readonly stream: ProgressStream;
@@ -130,9 +136,8 @@ export class Progress {
   }
 
   #draw(): void {
-    // The last column stays free: some terminals wrap when it is written.
-    const columns = (this.options.stream.columns ?? 80) - 1;
-    this.options.stream.write(`\r${this.line(columns)}${ERASE_REST}`);
+    const { stream } = this.options;
+    stream.write(`\r${this.line(lineColumns(stream))}${ERASE_REST}`);
     this.#lineIsOpen = true;
   }
 

@@ -1,7 +1,8 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Attachments, type Attachment } from '../../src/cli/attach/attachments.js';
+import type { Attachment } from '../../src/cli/attach/attachment.js';
+import { Attachments } from '../../src/cli/attach/attachments.js';
 import { aloneIn } from '../../src/cli/attach/lock.js';
 import { readRecord, writeRecord } from '../../src/cli/attach/record.js';
 import type { System } from '../../src/cli/attach/system.js';

@@ -50,6 +50,13 @@ describe('progress on a terminal', () => {
     );
   });
 
+  test('is drawn for eighty columns where the terminal says that it has none', () => {
+    const world = begin(true, 0);
+    world.clock.advance(1000);
+    expect(world.screen.current).toContain('%');
+    expect(world.screen.current.length).toBeLessThan(80);
+  });
+
   test.each([20, 40, 79, 120])('fits into %i columns', (columns) => {
     const world = begin(true, columns);
     runFor(4, world);

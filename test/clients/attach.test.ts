@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Attachments, type Attachment } from '../../src/cli/attach/attachments.js';
+import type { Attachment } from '../../src/cli/attach/attachment.js';
+import { Attachments } from '../../src/cli/attach/attachments.js';
 import { thisSystem } from '../../src/cli/attach/system.js';
 import { mirrorPaths } from '../../src/control/paths.js';
 import { systemClock } from '../../src/device/clock.js';

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Attachment } from '../../src/cli/attach/attachments.js';
+import type { Attachment } from '../../src/cli/attach/attachment.js';
 import { canUseLoop } from '../support/loop-device.js';
 import { headOf, MirrorLab, writeRandom, type Backup } from '../support/mirror-lab.js';
 import { haveTools, runTool } from '../support/tools.js';

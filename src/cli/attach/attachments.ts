@@ -1,6 +1,6 @@
 import type { MirrorPaths } from '../../control/paths.js';
 import { CommandError } from '../errors.js';
-import { attachedText } from './attached-text.js';
+import { attachedText, type Attachment } from './attachment.js';
 import { checkMountPoint, fileSystemOf, mountOn, mountPointsOf, unmount } from './file-systems.js';
 import { GgateMaker } from './ggate.js';
 import { hasKernelNbd, kernelNbdMaker } from './kernel-nbd.js';
@@ -8,14 +8,6 @@ import type { Made, Maker, Target } from './maker.js';
 import { NbdfuseMaker } from './nbdfuse.js';
 import { readRecord, removeRecord, type Way, writeRecord } from './record.js';
 import { findProgram, type System } from './system.js';
-
-/** A block device of a mirror. */
-export interface Attachment {
-  readonly way: Way;
-  readonly device: string;
-  /** Of its file system, in the order of mounting. */
-  readonly mountPoints: readonly string[];
-}
 
 interface Found extends Attachment {
   readonly made: Made;

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../device/clock.js';
-import type { ProgressStream } from '../progress.js';
+import { lineColumns, type ProgressStream } from '../progress.js';
 import { formatBytes, formatCount } from '../units.js';
 import type { Load } from './load.js';
 
@@ -30,7 +30,7 @@ export function watchLoad(load: Load, durationMs: number, options: WatchOptions)
     const seconds = `${((now.atMs - startMs) / 1000).toFixed(0)} s of ${(durationMs / 1000).toFixed(0)} s`;
     const speed = `${formatCount(opsPerSecond)} ops/s  ${formatBytes(opsPerSecond * options.blockBytes)}/s`;
     const line = `bench  ${load.isChecking ? 'reading back what was written' : seconds}  ${status ?? speed}`;
-    stream.write(`\r${line.slice(0, (stream.columns ?? 80) - 1)}${ERASE_REST}`);
+    stream.write(`\r${line.slice(0, lineColumns(stream))}${ERASE_REST}`);
     timer = clock.after(INTERVAL_MS, draw);
   };
   timer = clock.after(INTERVAL_MS, draw);

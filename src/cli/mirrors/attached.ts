@@ -1,6 +1,7 @@
 import { mirrorPaths } from '../../control/paths.js';
 import type { MirrorStatus } from '../../control/status.js';
-import { Attachments, type Attachment } from '../attach/attachments.js';
+import type { Attachment } from '../attach/attachment.js';
+import { Attachments } from '../attach/attachments.js';
 import { thisSystem } from '../attach/system.js';
 import type { RunDirFlags } from './run-dir.js';
 

@@ -1,5 +1,5 @@
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
-import { attachedText } from '../attach/attached-text.js';
+import { attachedText } from '../attach/attachment.js';
 import type { ShownMirror } from './attached.js';
 import { formatBytes, formatRate, formatSeconds } from '../units.js';
 

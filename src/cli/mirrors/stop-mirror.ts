@@ -1,5 +1,5 @@
 import { STOP_MS } from '../../control/limits.js';
-import { attachedText } from '../attach/attached-text.js';
+import { attachedText } from '../attach/attachment.js';
 import { CommandError } from '../errors.js';
 import { attachmentsOf } from './attached.js';
 import { ask, type RunDirFlags } from './run-dir.js';

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../device/clock.js';
-import type { ProgressStream } from '../progress.js';
+import { lineColumns, type ProgressStream } from '../progress.js';
 import { formatSeconds } from '../units.js';
 
 const REDRAW_MS = 1_000;
@@ -36,7 +36,7 @@ export class WaitLine {
     const waited = formatSeconds(Math.round((this.clock.nowMs() - this.#startMs) / 1000));
     const text = `${this.mirror} waits, ctrl-C ends that (${waited}): ${this.#why ?? ''}`;
     // A line that wraps can't be redrawn.
-    this.stream.write(`\r${text.slice(0, (this.stream.columns ?? 80) - 1)}${ERASE_REST}`);
+    this.stream.write(`\r${text.slice(0, lineColumns(this.stream))}${ERASE_REST}`);
     this.#timer = this.clock.after(REDRAW_MS, () => this.#draw());
   }
 }
