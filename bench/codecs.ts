@@ -31,6 +31,7 @@ import {
   refusalOf,
   type SessionTerms,
 } from '../src/protocol/request.js';
+import { viewOf } from '../src/protocol/integers.js';
 import { bitmapSuite } from './region-bitmap.js';
 import { renderTable } from './table.js';
 
@@ -43,6 +44,7 @@ interface Suite {
 
 function headerSuite(): Suite {
   const bytes = Buffer.alloc(HEADER.sizeBytes);
+  const view = viewOf(bytes);
   const request = { command: COMMAND.write, offsetBytes: 6 * 2 ** 32 + 4096, lengthBytes: 4096 };
   const into = { command: 0, offsetBytes: 0, lengthBytes: 0 };
   const terms: SessionTerms = {
@@ -58,7 +60,7 @@ function headerSuite(): Suite {
     name: 'request header',
     cases: {
       'encode a header': () => encodeHeader(bytes, 0, request, (seq += 1)),
-      'decode a header': () => decodeHeader(bytes, 0, into),
+      'decode a header': () => decodeHeader(view, 0, into),
       'judge a WRITE': () => refusalOf(request, terms),
     },
   };

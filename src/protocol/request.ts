@@ -34,12 +34,27 @@ export interface RequestHeader {
 }
 
 /** Reads a header into `into`. An offset of 2^53 or more comes out inexact, but larger than any medium. */
-export function decodeHeader(bytes: Buffer, at: number, into: RequestHeader): void {
-  assertRoom(bytes, at, HEADER.sizeBytes);
-  into.command = bytes[at] ?? 0;
+export function decodeHeader(bytes: DataView, at: number, into: RequestHeader): void {
+  into.command = bytes.getUint8(at);
   into.offsetBytes =
-    readU32(bytes, at + HEADER.offsetAt) * 2 ** 32 + readU32(bytes, at + HEADER.offsetAt + 4);
-  into.lengthBytes = readU32(bytes, at + HEADER.lengthAt);
+    bytes.getUint32(at + HEADER.offsetAt) * 2 ** 32 + bytes.getUint32(at + HEADER.offsetAt + 4);
+  into.lengthBytes = bytes.getUint32(at + HEADER.lengthAt);
+}
+
+/** Makes an answer's header of a request's: as it came, and our error field, never the peer's. */
+export function copyAsAnswer(
+  request: DataView,
+  at: number,
+  answer: DataView,
+  answerAt: number,
+  errno: ErrnoName | null,
+): void {
+  const lastAt = HEADER.errorAt - 1;
+  for (let index = 0; index < lastAt; index += 4) {
+    answer.setUint32(answerAt + index, request.getUint32(at + index));
+  }
+  answer.setUint8(answerAt + lastAt, request.getUint8(at + lastAt));
+  answer.setUint16(answerAt + HEADER.errorAt, errno === null ? 0 : toWireErrno(errno));
 }
 
 /** A header with what an answer echoes: the sequence number and the offset as they came, in halves. */
@@ -60,7 +75,7 @@ export const createEchoedHeader = (): EchoedHeader => ({
   seqLow: 0,
 });
 
-/** As decodeHeader. */
+/** As decodeHeader, from a Buffer. */
 export function decodeEchoedHeader(bytes: Buffer, at: number, into: EchoedHeader): void {
   assertRoom(bytes, at, HEADER.sizeBytes);
   into.offsetHigh = readU32(bytes, at + HEADER.offsetAt);

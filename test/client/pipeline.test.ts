@@ -8,6 +8,7 @@ import {
   encodeHeader,
   type RequestHeader,
 } from '../../src/protocol/request.js';
+import { viewOf } from '../../src/protocol/integers.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { pattern, request } from '../support/device-requests.js';
 
@@ -40,7 +41,7 @@ function parse(bytes: Buffer): { seq: number; command: number; offsetBytes: numb
   const found = [];
   for (let at = 0; at < bytes.length;) {
     const header = { command: 0, offsetBytes: 0, lengthBytes: 0 };
-    decodeHeader(bytes, at, header);
+    decodeHeader(viewOf(bytes), at, header);
     found.push({ ...header, seq: Number(bytes.readBigUInt64BE(at + HEADER.seqAt)) });
     at += HEADER.sizeBytes + (header.command === COMMAND.write ? header.lengthBytes : 0);
   }

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { openRemote } from '../../src/client/remote-device.js';
 import type { BlockDevice, DeviceError } from '../../src/device/block-device.js';
 import { CLIENT_INITIAL, VERSION_PACKET, type AccessMode } from '../../src/protocol/handshake.js';
+import { viewOf } from '../../src/protocol/integers.js';
 import { COMMAND, HEADER, decodeHeader } from '../../src/protocol/request.js';
 import { TranscriptPlayer } from '../support/transcript-player.js';
 import { readTranscript, streamOf, type TranscriptChunk } from '../support/transcripts.js';
@@ -34,7 +35,7 @@ function requestsOf(chunks: readonly TranscriptChunk[]): Recorded[] {
   let answerAt = 0;
   for (let at = 0; at < sent.length;) {
     const header = { command: 0, offsetBytes: 0, lengthBytes: 0 };
-    decodeHeader(sent, at, header);
+    decodeHeader(viewOf(sent), at, header);
     const { offsetBytes, lengthBytes } = header;
     const isWrite = header.command === COMMAND.write;
     at += HEADER.sizeBytes;

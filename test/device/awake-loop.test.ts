@@ -18,6 +18,8 @@ class LoopRig {
         return 0;
       },
       callAsync: () => Promise.reject(new Error('not needed')),
+      function: () => () => 0,
+      failure: () => new Error('not needed'),
       addressOf: () => 0,
     };
     this.loop = new AwakeLoop(hasNative ? native : null, { nowMs: () => this.nowMs }, (run) =>

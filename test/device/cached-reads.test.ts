@@ -30,6 +30,8 @@ const withPreadv2 = (base: Native, preadv2: () => number): Native => ({
   addressOf: (buffer) => base.addressOf(buffer),
   call: () => preadv2(),
   callAsync: () => Promise.reject(new Error('not expected')),
+  function: () => preadv2,
+  failure: () => new Error('not expected'),
 });
 
 const failing = (code: string) => (): never => {

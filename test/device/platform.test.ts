@@ -25,6 +25,7 @@ import {
   native,
   type Native,
   type NativeArgument,
+  type NativeFunction,
   type SystemName,
 } from '../../src/device/platform/native.js';
 import { setSocketBuffers } from '../../src/device/platform/sockets.js';
@@ -51,6 +52,14 @@ class ActedNative implements Native {
 
   callAsync(name: string, ...args: readonly NativeArgument[]): Promise<number> {
     return new Promise((resolve) => resolve(this.call(name, ...args)));
+  }
+
+  function(name: string): NativeFunction {
+    return (...args) => this.call(name, ...args);
+  }
+
+  failure(): Error {
+    return new Error('not acted');
   }
 }
 

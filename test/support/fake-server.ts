@@ -20,6 +20,7 @@ import {
   encodeVersion,
   type ClientInitial,
 } from '../../src/protocol/handshake.js';
+import { viewOf } from '../../src/protocol/integers.js';
 import { COMMAND, HEADER, decodeHeader } from '../../src/protocol/request.js';
 import { until } from './until.js';
 
@@ -81,7 +82,7 @@ export class FakeSession {
       if (this.#rest.length < HEADER.sizeBytes) return;
       const header = this.#rest.subarray(0, HEADER.sizeBytes);
       const fields = { command: 0, offsetBytes: 0, lengthBytes: 0 };
-      decodeHeader(header, 0, fields);
+      decodeHeader(viewOf(header), 0, fields);
       const dataBytes = fields.command === COMMAND.write ? fields.lengthBytes : 0;
       if (this.#rest.length < HEADER.sizeBytes + dataBytes) return;
       const data = this.#rest.subarray(HEADER.sizeBytes, HEADER.sizeBytes + dataBytes);

@@ -1,6 +1,6 @@
 import { readSync, writeSync } from 'node:fs';
 import { assert } from '../../protocol/errors.js';
-import { native as systemNative, type Native } from './native.js';
+import { native as systemNative, type Native, type NativeFunction } from './native.js';
 
 /**
  * The system's blocking reads and writes, at `positionBytes`, or with null where the descriptor stands. Each returns how
@@ -30,10 +30,18 @@ export function fastCalls(): FileCalls {
 export class DirectCalls implements FileCalls {
   readonly #readInto: BufferAddress;
   readonly #writeFrom: BufferAddress;
+  readonly #read: NativeFunction;
+  readonly #pread: NativeFunction;
+  readonly #write: NativeFunction;
+  readonly #pwrite: NativeFunction;
 
   constructor(private readonly native: Native) {
     this.#readInto = new BufferAddress(native);
     this.#writeFrom = new BufferAddress(native);
+    this.#read = native.function('read');
+    this.#pread = native.function('pread');
+    this.#write = native.function('write');
+    this.#pwrite = native.function('pwrite');
   }
 
   readSync(
@@ -44,9 +52,12 @@ export class DirectCalls implements FileCalls {
     positionBytes: number | null,
   ): number {
     const address = this.#readInto.of(buffer, at, lengthBytes);
-    return positionBytes === null
-      ? this.native.call('read', fd, address, lengthBytes)
-      : this.native.call('pread', fd, address, lengthBytes, positionBytes);
+    const readBytes =
+      positionBytes === null
+        ? this.#read(fd, address, lengthBytes)
+        : this.#pread(fd, address, lengthBytes, positionBytes);
+    if (readBytes >= 0) return Number(readBytes);
+    throw this.native.failure('read');
   }
 
   writeSync(
@@ -58,13 +69,13 @@ export class DirectCalls implements FileCalls {
   ): number {
     const address = this.#writeFrom.of(buffer, at, lengthBytes);
     for (;;) {
-      try {
-        return positionBytes === null
-          ? this.native.call('write', fd, address, lengthBytes)
-          : this.native.call('pwrite', fd, address, lengthBytes, positionBytes);
-      } catch (error) {
-        if (!(error instanceof Error && 'code' in error && error.code === 'EINTR')) throw error;
-      }
+      const writtenBytes =
+        positionBytes === null
+          ? this.#write(fd, address, lengthBytes)
+          : this.#pwrite(fd, address, lengthBytes, positionBytes);
+      if (writtenBytes >= 0) return Number(writtenBytes);
+      const error = this.native.failure('write');
+      if (!('code' in error && error.code === 'EINTR')) throw error;
     }
   }
 }

@@ -8,6 +8,8 @@ export type SystemName = 'linux' | 'freebsd';
 /** A number, a 64-bit number, or memory that the call reads or fills. */
 export type NativeArgument = number | bigint | Buffer;
 
+export type NativeFunction = (...args: NativeArgument[]) => number | bigint;
+
 /**
  * The C library, for the few calls that Node has no name for, or too long a way to. Both forms give what the function returned, or throw an
  * Error with `code` as Node's own file errors have it. The call reads and fills the buffers that it is given, so they
@@ -18,6 +20,13 @@ export interface Native {
   call(name: NativeName, ...args: readonly NativeArgument[]): number;
   /** On a thread of the pool, for what may take long. */
   callAsync(name: NativeName, ...args: readonly NativeArgument[]): Promise<number>;
+  /**
+   * The function itself, for one that is called so often that finding it counts: V8 knows then which it calls. When it
+   * returns a negative number `failure` tells why.
+   */
+  function(name: NativeName): NativeFunction;
+  /** The error of a call of this thread that has failed just now. */
+  failure(name: NativeName): Error;
   /** Where the memory of `buffer` lies; it stays there as long as the buffer lives. */
   addressOf(buffer: Buffer): number;
 }
@@ -101,7 +110,7 @@ class KoffiNative implements Native {
   }
 
   call(name: NativeName, ...args: readonly NativeArgument[]): number {
-    return this.#checked(name, this.#function(name)(...args));
+    return this.#checked(name, this.function(name)(...args));
   }
 
   callAsync(name: NativeName, ...args: readonly NativeArgument[]): Promise<number> {
@@ -115,7 +124,7 @@ class KoffiNative implements Native {
           reject(cause instanceof Error ? cause : new Error(String(cause)));
         }
       };
-      this.#function(name).async(...args, done);
+      this.function(name).async(...args, done);
     });
   }
 
@@ -125,10 +134,14 @@ class KoffiNative implements Native {
 
   #checked(name: NativeName, result: number | bigint): number {
     if (Number(result) >= 0) return Number(result);
-    throw systemError(name, this.koffi.errno());
+    throw this.failure(name);
   }
 
-  #function(name: NativeName): KoffiFunction {
+  failure(name: NativeName): Error {
+    return systemError(name, this.koffi.errno());
+  }
+
+  function(name: NativeName): KoffiFunction {
     const known = this.#functions.get(name);
     if (known !== undefined) return known;
     const { result, parameters } = SIGNATURES[name];

@@ -1,12 +1,14 @@
 import { DeviceError } from '../../device/block-device.js';
 import type { SyncDevice } from '../../device/sync-file.js';
-import { type ErrnoName, toWireErrno } from '../../protocol/errno.js';
+import type { ErrnoName } from '../../protocol/errno.js';
 import { assert } from '../../protocol/errors.js';
+import { viewOf } from '../../protocol/integers.js';
 import {
   COMMAND,
   HEADER,
   type RequestHeader,
   type SessionTerms,
+  copyAsAnswer,
   decodeHeader,
   isHiddenFlush,
   refusalOf,
@@ -79,6 +81,8 @@ export class Engine {
   #begun = 0;
   readonly #input: Buffer;
   readonly #output: Buffer;
+  readonly #inputView: DataView;
+  readonly #outputView: DataView;
   readonly #request: RequestHeader = { command: 0, offsetBytes: 0, lengthBytes: 0 };
 
   /** `memory.have` may already hold early bytes. The phase is `working` from now on. */
@@ -92,6 +96,8 @@ export class Engine {
   ) {
     this.#input = memory.input;
     this.#output = memory.output;
+    this.#inputView = viewOf(memory.input);
+    this.#outputView = viewOf(memory.output);
     this.#at = memory.at;
     this.#have = memory.have;
     assert(memory.move(PHASE.reading, PHASE.working), 'engine: started twice');
@@ -130,7 +136,7 @@ export class Engine {
       if (availableBytes < HEADER.sizeBytes) return HEADER.sizeBytes - availableBytes;
       this.#begun += 1;
       const request = this.#request;
-      decodeHeader(this.#input, this.#at, request);
+      decodeHeader(this.#inputView, this.#at, request);
       const refusal = refusalOf(request, this.terms);
       if (refusal !== null) this.#refuse(request, refusal);
       else if (request.command === COMMAND.write && request.lengthBytes > 0) {
@@ -225,13 +231,8 @@ export class Engine {
   /** Appends the answer to the request at `#at`: its header as it came, and our error field, never the peer's. */
   #answer(errno: ErrnoName | null): void {
     if (this.#outEnd + HEADER.sizeBytes > this.#output.length) this.#send();
-    const input = this.#input;
-    const output = this.#output;
-    const from = this.#at;
-    const to = this.#outEnd;
-    for (let index = 0; index < HEADER.errorAt; index++) output[to + index] = input[from + index] ?? 0;
-    output.writeUInt16BE(errno === null ? 0 : toWireErrno(errno), to + HEADER.errorAt);
-    this.#outEnd = to + HEADER.sizeBytes;
+    copyAsAnswer(this.#inputView, this.#at, this.#outputView, this.#outEnd, errno);
+    this.#outEnd += HEADER.sizeBytes;
   }
 
   #send(): void {

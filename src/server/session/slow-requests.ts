@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../../device/clock.js';
 import { FlushTurns } from '../../device/flush-turns.js';
 import type { ErrnoName } from '../../protocol/errno.js';
 import type { ByteRange } from '../../protocol/geometry.js';
+import { viewOf } from '../../protocol/integers.js';
 import { checksumsBytes } from '../../protocol/region-checksums.js';
 import { COMMAND, type RequestHeader, decodeHeader } from '../../protocol/request.js';
 import { encodeAnswer } from './answers.js';
@@ -68,7 +69,7 @@ export class SlowRequests {
   /** A request that the engine has judged good. `header` is kept. */
   accept(header: Buffer): void {
     const request: RequestHeader = { command: 0, offsetBytes: 0, lengthBytes: 0 };
-    decodeHeader(header, 0, request);
+    decodeHeader(viewOf(header), 0, request);
     const { clock, timeoutMs } = this.options;
     const timer = clock.after(timeoutMs, () => {
       this.#finish(

@@ -7,6 +7,7 @@ import {
   refusalOf,
 } from '../../protocol/request.js';
 import { assert } from '../../protocol/errors.js';
+import { viewOf } from '../../protocol/integers.js';
 import { encodeAnswer } from './answers.js';
 import { BATCH_BYTES_MIN, PHASE, type SessionMemory } from './memory.js';
 
@@ -62,13 +63,14 @@ export class Takeover {
   /** Leaves at most an unfinished header in `#bytes`. */
   #refuseAll(): void {
     const request: RequestHeader = { command: 0, offsetBytes: 0, lengthBytes: 0 };
+    const view = viewOf(this.#bytes);
     let at = 0;
     for (;;) {
       const stepBytes = Math.min(this.#skipBytes, this.#bytes.length - at);
       at += stepBytes;
       this.#skipBytes -= stepBytes;
       if (this.#bytes.length - at < HEADER.sizeBytes) break;
-      decodeHeader(this.#bytes, at, request);
+      decodeHeader(view, at, request);
       const errno = refusalOf(request, this.terms) ?? (request.command === COMMAND.ping ? null : 'ETIMEDOUT');
       this.answer(encodeAnswer(this.#bytes.subarray(at, at + HEADER.sizeBytes), errno));
       this.memory.count(0, 0, errno === null ? 0 : 1);
