@@ -2,11 +2,12 @@ import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { areaOffsetBytes, areaSizeBytes } from '../../src/protocol/area-layout.js';
 import { familyOf } from '../support/families.js';
+import { runTool } from '../support/tools.js';
 import type { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
 import type { HostClock } from './host-clock.js';
 import type { Cable } from './hosts.js';
-import { Program } from './programs.js';
+import { commandOn, Program } from './programs.js';
 
 const PORT = 3080;
 const BLOCK_BYTES = 4096;
@@ -45,6 +46,22 @@ export class Backup {
 
   get isUp(): boolean {
     return this.#server !== null;
+  }
+
+  /** Of a mirror that runs here. */
+  nbdPathOf(mirror: string): string {
+    return join(this.runDirectory, `${mirror}.nbd`);
+  }
+
+  pidFileOf(mirror: string): string {
+    return join(this.runDirectory, `${mirror}.pid`);
+  }
+
+  /** Runs ggmirror here to its end. Rejects, with what it said, if it fails. */
+  run(...words: readonly string[]): Promise<string> {
+    const environment = Object.entries({ GGMIRROR_RUN_DIR: this.runDirectory, ...this.clock.environment });
+    const settings = environment.map(([name, value]) => `${name}=${value}`);
+    return runTool('env', ...settings, ...commandOn(this.cable.host, words));
   }
 
   async serve(): Promise<void> {

@@ -1,8 +1,8 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { canMakeHosts } from './hosts.js';
+import { makeFolder } from './leftovers.js';
 import { torture, type TortureResult } from './torture.js';
 
 declare module 'vitest' {
@@ -22,7 +22,7 @@ export const TORTURE_SEED = Number(process.env['GGMIRROR_TORTURE_SEED'] ?? Math.
 export default function setup(project: TestProject): (() => Promise<void>) | undefined {
   project.provide('tortureResult', null);
   if (process.env['CI'] !== 'true' || !mayMakeHosts()) return undefined;
-  const folder = mkdtempSync(join(tmpdir(), 'ggmirror-torture-'));
+  const folder = makeFolder();
   const resultPath = join(folder, 'result.json');
   const end = new AbortController();
   // Under another name first: who waits for it must not find a part of it.

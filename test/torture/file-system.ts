@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { send } from '../support/families.js';
 import { canUseLoop } from '../support/loop-device.js';
 import { haveTools, runTool } from '../support/tools.js';
 import { until } from '../support/until.js';
@@ -93,7 +94,19 @@ export class FileSystem {
     this.#files.expectFailure();
   }
 
-  /** The mirror has died under it. */
+  /** Kills the nbdfuse that makes a file of the mirror, which lives on. False if none runs. */
+  killDevice(): boolean {
+    const { mirror } = this.options;
+    const isIt = (pid: string): boolean => {
+      const [program, path] = commandLineOf(pid);
+      return basename(program ?? '') === 'nbdfuse' && path === mirror.diskPath;
+    };
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isIt(name));
+    for (const pid of pids) send(Number(pid), 'SIGKILL');
+    return pids.length > 0;
+  }
+
+  /** The mirror, or what makes a file of it, has died under it. */
   giveUp(): Promise<void> {
     return this.#alone(async () => {
       await this.#files.stop();
@@ -214,6 +227,15 @@ async function requireSound(device: string): Promise<void> {
     await runTool('e2fsck', '-f', '-n', device);
   } catch (error) {
     throw new Error(`the file system is damaged: ${saidBy(error)}`, { cause: error });
+  }
+}
+
+/** Empty for a process that has ended. */
+function commandLineOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
   }
 }
 

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
+import { removeLeftovers } from './leftovers.js';
 
 /**
  * Addresses for documentation (RFC 5737), which belong to nobody. They exist only inside the namespaces that are made
@@ -51,6 +52,7 @@ export class Hosts {
 
   constructor(backupCount: number) {
     removeDead();
+    removeLeftovers();
     try {
       this.primary = this.#add('primary');
       this.cables = Array.from({ length: backupCount }, (_, index) =>
@@ -101,6 +103,10 @@ export class Cable {
 
   get backupAddress(): string {
     return this.backup.address;
+  }
+
+  get primaryAddress(): string {
+    return this.primary.address;
   }
 
   break(trouble: CableTrouble): void {

@@ -1,9 +1,8 @@
 /** Tortures real programs for as long as it is told: npm run torture -- --help. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { canMakeHosts } from './hosts.js';
+import { makeFolder } from './leftovers.js';
 import { torture } from './torture.js';
 
 const USAGE = `usage: npm run torture -- [options]
@@ -44,7 +43,7 @@ async function main(): Promise<number> {
   const tell = values.quiet ? null : say;
   let leftSeconds = seconds;
   for (let seed = firstSeed; leftSeconds > 0; seed++, leftSeconds -= LIFE_SECONDS) {
-    const folder = mkdtempSync(join(tmpdir(), 'ggmirror-torture-'));
+    const folder = makeFolder();
     const lifeSeconds = Math.min(leftSeconds, LIFE_SECONDS);
     const result = await torture({ seed, seconds: lifeSeconds, folder, tell, signal: interrupt.signal });
     if (result.problem !== null && values.quiet) for (const line of result.events) say(line);

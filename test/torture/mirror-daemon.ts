@@ -97,6 +97,11 @@ export class MirrorDaemon {
     this.#learn(program);
   }
 
+  /** Another host had it while this one was dead: the local component misses what was written there. */
+  goneOnElsewhere(): void {
+    this.#isLocalWhole = false;
+  }
+
   async pause(): Promise<void> {
     this.#runningSinceMs = Infinity;
     await this.#program?.pause();

@@ -19,6 +19,19 @@ export class Primary {
     this.#isAfterCrash = true;
   }
 
+  /** Under the file system its device dies, and the mirror lives on. */
+  async loseDevice(): Promise<void> {
+    const { fileSystem } = this;
+    if (fileSystem === null) return;
+    fileSystem.expectFailure();
+    if (!fileSystem.killDevice()) throw new Error('there is no nbdfuse to be killed');
+    await fileSystem.giveUp();
+  }
+
+  async findDevice(): Promise<void> {
+    await this.fileSystem?.mount('crash');
+  }
+
   async start(): Promise<void> {
     await this.mirror.start();
     await this.fileSystem?.mount(this.#isAfterCrash ? 'crash' : 'order');

@@ -1,10 +1,10 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { until } from '../support/until.js';
 import { TORTURE_SECONDS, TORTURE_SEED } from './beside.js';
 import { canMakeHosts } from './hosts.js';
+import { makeFolder } from './leftovers.js';
 import { torture, type TortureResult } from './torture.js';
 
 /** Setting up, resyncs and comparing, on a machine that is busy with other tests. */
@@ -31,7 +31,7 @@ test.skipIf(!canMakeHosts())(
       expectNoProblem(result, dirname(besides));
       return;
     }
-    const folder = mkdtempSync(join(tmpdir(), 'ggmirror-torture-'));
+    const folder = makeFolder();
     try {
       const options = { seed: TORTURE_SEED, seconds: TORTURE_SECONDS, folder, tell: null };
       expectNoProblem(await torture(options), folder);

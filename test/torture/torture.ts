@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { SeededRandom } from '../support/seeded-random.js';
 import { requireSame } from './compare.js';
 import { EventLog } from './event-log.js';
+import { FailOver } from './fail-over.js';
 import { canMakeFileSystems, FileSystem } from './file-system.js';
 import { inStep } from './in-step.js';
 import { Operator } from './operator.js';
@@ -68,6 +69,7 @@ class Torture {
   readonly #operator: Operator;
   readonly #troublemaker: Troublemaker;
   #workload: Workload | null = null;
+  #failOver: FailOver | null = null;
   #problem: string | null = null;
   #plagues: Promise<unknown> = Promise.resolve();
   /** What goes on, also when it has been given up. */
@@ -139,6 +141,10 @@ class Torture {
       broken: (what) => this.broken(what),
       seconds: () => this.#log.seconds,
     });
+    this.#failOver = new FailOver({
+      ...{ mirror, local: this.#site.local, workload: this.#workload },
+      ...{ log: this.#log, random: new SeededRandom(seed), problem: () => this.#problem },
+    });
     await this.#fileSystem?.make();
   }
 
@@ -200,6 +206,10 @@ class Torture {
       this.#expectSame(mediaSizeBytes);
       await this.#unlessBroken(this.#fileSystem?.mount('order'));
       workload.start();
+      if (!this.#random.chance(0.2)) continue;
+      await this.#crash(workload);
+      // Until then only who took over has everything, and may not fail.
+      await this.#operator.untilComplete();
     }
   }
 
@@ -209,17 +219,23 @@ class Torture {
     await this.#fileSystem?.unmount();
   }
 
-  /** The primary dies while files are written; what was synced is in each component that it had not lost before. */
+  /**
+   * The primary dies while files are written; what was synced is in each component that it had not lost before. A backup
+   * that is one of those takes over, and gives the mirror back.
+   */
   async #crash(workload: Workload): Promise<void> {
     const fileSystem = this.#fileSystem;
-    if (fileSystem === null) return;
-    await this.#unlessBroken(fileSystem.untilWritten());
+    await this.#unlessBroken(fileSystem?.untilWritten());
     this.#log.note('the end of the primary');
     await this.#primary.kill();
-    for (const image of inStep([...this.#site.images.values()], workload.mediaSizeBytes)) {
+    const whole = inStep([...this.#site.images.values()], workload.mediaSizeBytes);
+    for (const image of whole) {
+      if (fileSystem === null) break;
       await this.#unlessBroken(fileSystem.checkAlone(image, 'crash'));
       this.#log.note(`${image} alone has all that was synced`);
     }
+    const heir = this.#site.backups.find(({ image }) => whole.includes(image));
+    if (heir !== undefined) await this.#unlessBroken(this.#failOver?.run(heir));
     await this.#primary.start();
   }
 
@@ -261,6 +277,7 @@ class Torture {
     const { killing, removal } = this.#site;
     const steps: Steps = [
       ...killing,
+      () => this.#failOver?.tearDown(),
       () => this.#work.catch(() => undefined),
       ...killing,
       () => this.#fileSystem?.tearDown(),

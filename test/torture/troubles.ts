@@ -81,6 +81,12 @@ export function mirrorVictim(mirror: Primary): Victim {
       { kind: 'kill mirror', lastsMsMax: 2000, begin: () => mirror.kill(), end: () => mirror.start() },
       { kind: 'kill mirror', lastsMsMax: 1, begin: () => mirror.kill(), end: () => mirror.start() },
       { kind: 'pause mirror', lastsMsMax: 5000, begin: () => mirror.pause(), end: () => mirror.resume() },
+      {
+        kind: 'kill nbdfuse',
+        lastsMsMax: 1000,
+        begin: () => mirror.loseDevice(),
+        end: () => mirror.findDevice(),
+      },
       { kind: 'stop mirror', lastsMsMax: 1000, begin: () => mirror.stop(), end: () => mirror.start() },
     ],
   };

@@ -36,6 +36,7 @@ export interface WorkloadOptions {
  */
 export class Workload {
   readonly mediaSizeBytes: number;
+  #nbdPath: string;
   readonly #registers = new Registers();
   readonly #connections = new Set<Connection>();
   readonly #places: readonly number[];
@@ -53,10 +54,16 @@ export class Workload {
 
   constructor(private readonly options: WorkloadOptions) {
     this.mediaSizeBytes = options.mediaSizeBytes;
+    this.#nbdPath = options.nbdPath;
     this.#firstSector = options.fromBytes / SECTOR_BYTES;
     this.#sectorCount = Math.floor(options.mediaSizeBytes / SECTOR_BYTES);
     const random = new SeededRandom(options.seed);
     this.#places = Array.from({ length: PLACES }, () => this.#place(random));
+  }
+
+  /** From now on clients connect there; those that are connected stay until they are sent away. */
+  moveTo(nbdPath: string): void {
+    this.#nbdPath = nbdPath;
   }
 
   start(): void {
@@ -97,7 +104,7 @@ export class Workload {
 
   /** Reads everything, alone, and flushes. */
   async readAll(): Promise<void> {
-    const connection = await Connection.open(this.options.nbdPath, this.options.name);
+    const connection = await Connection.open(this.#nbdPath, this.options.name);
     this.#connections.add(connection);
     try {
       for (let firstSector = this.#firstSector; firstSector < this.#sectorCount; firstSector += 2048) {
@@ -114,7 +121,7 @@ export class Workload {
   /** Over one connection after the other, as each is lost with the daemon. */
   async #client(random: SeededRandom): Promise<void> {
     while (!this.#isStopping) {
-      const connection = await Connection.open(this.options.nbdPath, this.options.name).catch(() => null);
+      const connection = await Connection.open(this.#nbdPath, this.options.name).catch(() => null);
       if (connection === null) {
         await delay(RECONNECT_MS);
         continue;
