@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { pauseFamily } from './processes.js';
 import { until } from './until.js';
@@ -25,6 +25,8 @@ export interface HangingDisk {
   /** Resolves when it answers nothing any more. */
   hang(): Promise<void>;
   recover(): void;
+  /** While it hangs: resolves when a thread of this process waits for it. */
+  waitedFor(): Promise<void>;
   remove(): Promise<void>;
 }
 
@@ -65,5 +67,47 @@ export async function makeHangingDisk(folder: string): Promise<HangingDisk> {
     if (data.pid === undefined) throw new Error('nbdkit has not been started');
     await pauseFamily(data.pid);
   };
-  return { path, hang, recover: () => void data.kill('SIGCONT'), remove };
+  const recover = (): void => void data.kill('SIGCONT');
+  return { path, hang, recover, waitedFor: () => someThreadIsAt(path), remove };
+}
+
+/** What does not hang holds a thread up for a moment, too, so it has to be the same one several times. */
+const LOOKS = 5;
+
+async function someThreadIsAt(path: string): Promise<void> {
+  let seen: readonly string[] = [];
+  let looks = 0;
+  await until(`a thread that waits for ${path}`, () => {
+    const now = threadsAt(path);
+    const same = seen.filter((id) => now.includes(id));
+    looks = same.length > 0 ? looks + 1 : 0;
+    seen = same.length > 0 ? same : now;
+    return looks >= LOOKS;
+  });
+}
+
+/**
+ * Threads of this process that are in a system call on that file. Source: proc(5), /proc/PID/task/TID/syscall: the number of
+ * the call and its arguments in hexadecimal, of which the descriptor is the first; other words while the thread runs.
+ */
+function threadsAt(path: string): string[] {
+  const opened = readdirSync('/proc/self/fd').filter(
+    (fd) => contentOf(() => readlinkSync(`/proc/self/fd/${fd}`)) === path,
+  );
+  const descriptors = opened.map((fd) => `0x${Number(fd).toString(16)}`);
+  return readdirSync('/proc/self/task').filter((id) => {
+    const [, first = ''] = contentOf(() => readFileSync(`/proc/self/task/${id}/syscall`, 'latin1')).split(
+      ' ',
+    );
+    return descriptors.includes(first);
+  });
+}
+
+/** Descriptors and threads come and go while one looks. */
+function contentOf(look: () => string): string {
+  try {
+    return look();
+  } catch {
+    return '';
+  }
 }

@@ -51,7 +51,7 @@ describe.skipIf(isSkipped)('a disk with a thread of its own that hangs', () => {
         () => undefined,
       );
     }
-    for (let turn = 0; turn < 50; turn++) await nextTurn();
+    await disk.waitedFor();
     expect(answered).toBe(0);
 
     device.abandon();
@@ -76,7 +76,7 @@ describe.skipIf(isSkipped)('a disk with a thread of its own that hangs', () => {
     const data = Buffer.alloc(512, 0x77);
     // The kernel must read the rest of each page, so each of these waits for the disk.
     for (let index = 0; index < 6; index++) outcomes.push(start(device, 'write', cold(index, 512), data));
-    for (let turn = 0; turn < 20; turn++) await nextTurn();
+    await disk.waitedFor();
     device.abandon();
     // The caller may use its buffer again at once; what was given up never shows this.
     data.fill(0x99);
@@ -119,7 +119,7 @@ describe.skipIf(isSkipped)('a disk with a thread of its own that hangs', () => {
     const writes = Array.from({ length: 6 }, (_, index) =>
       start(device, 'write', cold(index, 512), pattern(512, index)),
     );
-    for (let turn = 0; turn < 20; turn++) await nextTurn();
+    await disk.waitedFor();
     disk.recover();
     expect(new Set(await Promise.all(writes))).toEqual(new Set([null]));
     for (let index = 0; index < 6; index++) {
