@@ -110,6 +110,7 @@ export class Cluster {
         conduct: new DiskConduct(),
         can: CAN,
         chance: chance.fork(`disk ${name}`),
+        mediaSizeBytes,
       };
       return new Host(world, name, drive);
     });

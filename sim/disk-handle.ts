@@ -10,6 +10,7 @@ import type { ByteRange } from '../src/protocol/geometry.js';
 import { checksumRegions } from '../src/protocol/region-checksums.js';
 import type { Chance } from './chance.js';
 import { SECTOR_BYTES, type SimDisk, type WriteMark } from './disk.js';
+import { misdirect } from './misdirect.js';
 import type { SimProcess } from './process.js';
 import type { World } from './world.js';
 
@@ -32,6 +33,10 @@ export class DiskConduct {
   readonly #hung: Span[] = [];
   /** How many of the next requests of each kind fail. */
   readonly failing = { read: 0, write: 0, flush: 0 };
+  /** The next read of the private area gets a block from another place: this one of those that may be damaged. */
+  misdirecting: number | null = null;
+  /** How many reads did. */
+  misdirected = 0;
   /** Called before a flush takes effect: a moment at which a loss of power does the most harm. */
   beforeFlush: () => void = () => undefined;
   /** Called when one has failed. */
@@ -69,6 +74,7 @@ export class DiskConduct {
     this.failing.read = 0;
     this.failing.write = 0;
     this.failing.flush = 0;
+    this.misdirecting = null;
   }
 }
 
@@ -77,6 +83,8 @@ export interface Drive {
   readonly conduct: DiskConduct;
   readonly can: Capabilities;
   readonly chance: Chance;
+  /** What the mirror offers; behind that are its own things. */
+  readonly mediaSizeBytes: number;
 }
 
 interface Pending {
@@ -228,13 +236,24 @@ export class DiskHandle implements BlockDevice {
     const { buffer, bufferAt, lengthBytes } = io;
     if (buffer === null) return null;
     if (io.op === 'read') {
-      disk.read(io.offsetBytes, buffer.subarray(bufferAt, bufferAt + lengthBytes));
+      const bytes = buffer.subarray(bufferAt, bufferAt + lengthBytes);
+      disk.read(io.offsetBytes, bytes);
+      this.#misdirect(io, bytes);
       return null;
     }
     const bytes = Buffer.alloc(lengthBytes);
     disk.read(io.offsetBytes, bytes);
     checksumRegions(bytes, buffer, bufferAt);
     return null;
+  }
+
+  #misdirect(range: ByteRange, bytes: Buffer): void {
+    const { disk, conduct, mediaSizeBytes } = this.drive;
+    const which = conduct.misdirecting;
+    if (which === null || !misdirect(disk, mediaSizeBytes, { range, bytes, which })) return;
+    conduct.misdirecting = null;
+    conduct.misdirected += 1;
+    this.world.say(() => `${this.name}: a read at ${range.offsetBytes} is misdirected`);
   }
 
   #writePart(pending: Pending): void {

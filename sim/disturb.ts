@@ -3,7 +3,7 @@ import { NORMAL_LATENCY_MS } from './disk-handle.js';
 import type { Step } from './steps.js';
 import type { World } from './world.js';
 
-type Disturbance = Extract<Step, { kind: 'cut' | 'stall' | 'hang' | 'slow' | 'fail' | 'bad' }>;
+type Disturbance = Extract<Step, { kind: 'cut' | 'stall' | 'hang' | 'slow' | 'fail' | 'bad' | 'misdirect' }>;
 
 /** Something does not work for a while. */
 export function disturb(step: Disturbance, world: World, cluster: Cluster): void {
@@ -21,5 +21,6 @@ export function disturb(step: Disturbance, world: World, cluster: Cluster): void
     conduct.slowDown(span, step.latencyMs);
     world.after(step.forMs, () => (conduct.latencyMs = NORMAL_LATENCY_MS));
   } else if (step.kind === 'fail') conduct.failing[step.op] = step.count;
+  else if (step.kind === 'misdirect') conduct.misdirecting = step.which;
   else disk.bad.add(step.sector);
 }

@@ -37,7 +37,7 @@ const BALANCES: readonly BalanceAlgorithm[] = ['prefer', 'round-robin', 'load', 
 const MEMBER_COMMANDS: readonly MemberCommand[] = [
   ...(['insert', 'insert', 'remove', 'forget', 'activate', 'activate', 'deactivate'] as const),
 ];
-type FaultKind = Exclude<Step['kind'], 'io' | 'look' | 'members' | 'verify'>;
+type FaultKind = Exclude<Step['kind'], 'io' | 'look' | 'members' | 'verify' | 'misdirect'>;
 const FAULTS: readonly FaultKind[] = [
   ...(['kill', 'stop', 'power', 'power', 'blackout', 'server', 'cut', 'cut', 'stall'] as const),
   ...(['hang', 'slow', 'fail', 'bad', 'rebuild'] as const),
@@ -64,6 +64,7 @@ export function planOf(seed: number, wire: WireKind = 'queue'): Plan {
       : [
           ...faultSteps(chance.fork('faults'), componentCount, mediaSectors),
           ...operatorSteps(chance.fork('operator'), componentCount),
+          ...misdirectedReads(chance.fork('misdirected'), componentCount),
         ]),
   ];
   steps.sort((one, other) => one.atMs - other.atMs);
@@ -145,6 +146,18 @@ function operatorSteps(chance: Chance, hostCount: number): PlannedStep[] {
       : { kind: 'members', what: chance.pick(MEMBER_COMMANDS), host };
     steps.push({ atMs, step });
   }
+  return steps;
+}
+
+/** In some lives. Areas are read when a mirror starts and when a component comes, so most of it is for the next time. */
+function misdirectedReads(chance: Chance, hostCount: number): PlannedStep[] {
+  const steps: PlannedStep[] = [];
+  if (!chance.happens(0.3)) return steps;
+  for (let atMs = chance.delayMs(6000); atMs < RUN_MS; atMs += chance.delayMs(6000))
+    steps.push({
+      atMs,
+      step: { kind: 'misdirect', host: chance.below(hostCount), which: chance.below(100) },
+    });
   return steps;
 }
 

@@ -179,6 +179,7 @@ class Simulation {
       case 'slow':
       case 'fail':
       case 'bad':
+      case 'misdirect':
         if (step.kind === 'cut' || step.kind === 'stall') this.#counts.cuts += 1;
         disturb(step, world, cluster);
     }

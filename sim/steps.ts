@@ -42,6 +42,8 @@ export type Step =
       readonly count: number;
     }
   | { readonly kind: 'bad'; readonly host: number; readonly sector: number }
+  /** The next read of its private area gets one block from another place. */
+  | { readonly kind: 'misdirect'; readonly host: number; readonly which: number }
   | { readonly kind: 'rebuild'; readonly host: number }
   /** An operator's command about who is a component. */
   | { readonly kind: 'members'; readonly what: MemberCommand; readonly host: number }

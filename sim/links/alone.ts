@@ -9,7 +9,8 @@ import { Overwrites } from '../overwrites.js';
 import type { Plan } from '../plan.js';
 import { SimProcess } from '../process.js';
 import { rangesOf } from '../ranges.js';
-import type { Restart, Step } from '../steps.js';
+import type { SectorRange } from '../registers.js';
+import type { ClientOp, Restart, Step } from '../steps.js';
 import type { World } from '../world.js';
 import { DurableRegisters } from './durable.js';
 import type { Network } from './network.js';
@@ -55,6 +56,8 @@ export class Alone {
       requestTimeoutMs: plan.settings.timeoutMs,
       connectTimeoutMs: plan.settings.timeoutMs,
       window: { requestsMax: draw.pick([2, 16, 256]) },
+      // As with a ggated: nothing but its protocol.
+      extensions: !chance.fork('plain').happens(0.2),
       ...(draw.happens(0.25) ? { onConnectionLost: 'fail' } : { giveUpMs }),
     };
     this.#client = new Client({ world, registers, hangMs: () => (giveUpMs === null ? 400_000 : 120_000) });
@@ -93,8 +96,7 @@ export class Alone {
   #perform(step: Step): void {
     const { world } = this;
     if (step.kind === 'io') {
-      if (this.#device !== null)
-        this.#client.start(this.#device, step.op === 'trim' ? 'write' : step.op, step);
+      this.#use(step);
       return;
     }
     if (isOfMirrors(step)) return;
@@ -109,6 +111,14 @@ export class Alone {
       if (step.kind === 'cut' || step.kind === 'stall') this.#counts.cuts += 1;
       disturb(step, world, this.cluster);
     }
+  }
+
+  /** What the device does not know is left out, or done by writing. */
+  #use({ op, ...range }: SectorRange & { readonly op: ClientOp }): void {
+    const device = this.#device;
+    if (device === null || (op === 'flush' && !device.can.flush)) return;
+    const isKnown = op === 'write-zeroes' ? device.can.writeZeroes : op !== 'trim';
+    this.#client.start(device, isKnown ? op : 'write', range);
   }
 
   #open(): void {
@@ -209,7 +219,7 @@ export class Alone {
     // The first flush may have to tell of a loss, and a lost connection is noticed only when it is used.
     for (let left = 5; left > 0; left--) {
       await world.run(isQuiet, untilMs);
-      if (this.#device !== null) client.start(this.#device, 'flush', { firstSector: 0, sectorCount: 0 });
+      this.#use({ op: 'flush', firstSector: 0, sectorCount: 0 });
     }
     for (const range of rangesOf(this.#registers.writtenSectors())) {
       await world.run(isQuiet, untilMs);
@@ -231,6 +241,6 @@ export class Alone {
   }
 }
 
-const OF_MIRRORS = ['look', 'rebuild', 'bad', 'members', 'verify'] as const;
+const OF_MIRRORS = ['look', 'rebuild', 'bad', 'members', 'verify', 'misdirect'] as const;
 type OfMirrors = Extract<Step, { kind: (typeof OF_MIRRORS)[number] }>;
 const isOfMirrors = (step: Step): step is OfMirrors => OF_MIRRORS.some((kind) => kind === step.kind);
