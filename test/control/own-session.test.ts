@@ -3,10 +3,10 @@ import { providerOpener } from '../../src/control/provider-openers.js';
 import { systemClock } from '../../src/device/clock.js';
 import { request } from '../../src/device/request.js';
 import type { OpenedProvider, ProviderOpener } from '../../src/mirror/start/provider.js';
+import { CountingProxy } from '../support/counting-proxy.js';
 import { type DeviceServer, serveDevices } from '../support/device-server.js';
 import { FaultDevice } from '../support/fault-device.js';
 import { MemoryDevice } from '../support/memory-device.js';
-import { SilentCable } from '../support/silent-cable.js';
 import { until } from '../support/until.js';
 
 const PATH = '/dev/data';
@@ -16,14 +16,16 @@ const REFUSED = { code: 'DEVICE_REFUSED', errno: 'EBUSY' };
 let memory: MemoryDevice;
 let disk: FaultDevice;
 let server: DeviceServer;
-let cable: SilentCable;
+let cable: CountingProxy;
 let opened: OpenedProvider[];
 
 beforeEach(async () => {
   memory = new MemoryDevice();
   disk = new FaultDevice(memory, () => null);
-  server = await serveDevices(new Map([[PATH, disk]]), { takeoverSilentMs: 3_600_000 });
-  cable = await SilentCable.lay(server.port);
+  // However long the test takes, to the server nobody is silent.
+  const clock = { ...systemClock, nowMs: () => 0 };
+  server = await serveDevices(new Map([[PATH, disk]]), { clock });
+  cable = await CountingProxy.listen(server.port);
   opened = [];
 });
 

@@ -8,6 +8,7 @@ export class CountingProxy {
   /** Bytes from the clients to the server, and back. */
   readonly bytes = { up: 0, down: 0 };
   readonly #sockets = new Set<Socket>();
+  readonly #lost = new Set<Socket>();
   #bytesLeft = Infinity;
   #held: (() => void)[] = [];
 
@@ -46,6 +47,14 @@ export class CountingProxy {
     for (const pass of this.#held.splice(0)) pass();
   }
 
+  /** As a silent cable: of the connections of now nothing arrives any more, nor that an end closes. New ones work. */
+  lose(): void {
+    for (const socket of this.#sockets) {
+      this.#lost.add(socket);
+      socket.unpipe().resume();
+    }
+  }
+
   async close(): Promise<void> {
     this.server.close();
     for (const socket of this.#sockets) socket.destroy();
@@ -61,7 +70,7 @@ export class CountingProxy {
       socket.on('error', () => undefined /* 'close' follows */);
       socket.once('close', () => {
         this.#sockets.delete(socket);
-        for (const end of ends) end.destroy();
+        if (!this.#lost.has(socket)) for (const end of ends) end.destroy();
       });
     }
     client.pipe(this.#gate('up')).pipe(server);
