@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { defaultConfigPath } from '../../src/cli/config/config-file.js';
 import { createProgram } from '../../src/cli/program.js';
 import { createImage } from '../../src/device/file-device.js';
 import { MirrorWorld } from '../support/mirror-world.js';
@@ -94,6 +95,14 @@ describe('start with a configuration file', () => {
     const { code, stdout, stderr } = await world.run('start', '--config', config);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toBe(`ggmirror: ${config}:3: mirror.data.timeout: expected a number\n`);
+  });
+
+  test.skipIf(existsSync(defaultConfigPath(process.platform))).each([
+    ['no components of mirror/data are named, and there is no ', ['data']],
+    ['no mirror is named, and there is no ', []],
+  ])('is refused where there is no file, either: %s', async (says, words) => {
+    const parsed = (await createProgram('start')).parseAsync(['node', 'ggmirror', 'start', ...words]);
+    await expect(parsed).rejects.toThrow(says);
   });
 
   test.each<[string, (config: string) => string[]]>([

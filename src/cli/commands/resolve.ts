@@ -87,7 +87,11 @@ async function settleStoppedMirror(
   const { runDirectory } = settings;
   mkdirSync(runDirectory, { recursive: true, mode: 0o750 });
   // Nobody starts it meanwhile.
-  const pidFile = PidFile.take(mirrorPaths(runDirectory, name).pidFile, lockFileExclusive);
+  const pidFile = PidFile.take(
+    mirrorPaths(runDirectory, name).pidFile,
+    lockFileExclusive,
+    `mirror/${name} is`,
+  );
   try {
     await settle(settings, discard, (plan) => requireConsent(name, plan, flags));
   } finally {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { absoluteComponent } from '../../control/component-spec.js';
 import { CommandError, UsageError } from '../errors.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
@@ -45,6 +46,13 @@ function configured(
   given: GivenOptions,
 ): MirrorSettings[] {
   const path = config ?? defaultConfigPath(process.platform);
+  if (config === undefined && !existsSync(path)) {
+    throw new CommandError(
+      name === undefined
+        ? `no mirror is named, and there is no ${path}; name one with its components, or describe mirrors there`
+        : `no components of mirror/${name} are named, and there is no ${path}; name them, or describe the mirror there`,
+    );
+  }
   const mirrors = readConfig(path);
   const wanted = mirrors.filter((one) => name === undefined || one.name === name);
   if (wanted.length === 0) {

@@ -33,11 +33,11 @@ export class PidFile {
 
   /**
    * Takes the file, with mode 0600, for this process; what it says stays until write(). Throws CommandError if another
-   * instance has it, or if it can't be opened.
+   * instance has it, or if it can't be opened. `who`: what runs, for people.
    */
-  static take(path: string, lock: LockFile): PidFile {
+  static take(path: string, lock: LockFile, who = 'Daemon'): PidFile {
     for (let tries = 1; ; tries++) {
-      const fd = openLocked(path, lock);
+      const fd = openLocked(path, lock, who);
       if (isStillAt(fd, path)) return new PidFile(path, fd);
       closeSync(fd);
       if (tries === TRIES_MAX)
@@ -62,28 +62,28 @@ export class PidFile {
   }
 }
 
-function openLocked(path: string, lock: LockFile): number {
+function openLocked(path: string, lock: LockFile, who: string): number {
   const locksItself = process.platform === 'freebsd';
   const flags = constants.O_RDWR + constants.O_CREAT + (locksItself ? FREEBSD_O_NONBLOCK_O_EXLOCK : 0);
   let fd: number;
   try {
     fd = openSync(path, flags, 0o600);
   } catch (error) {
-    if (locksItself && isErrnoException(error) && error.code === 'EAGAIN') throw alreadyRunning(path);
+    if (locksItself && isErrnoException(error) && error.code === 'EAGAIN') throw alreadyRunning(path, who);
     throw new CommandError(`Cannot open pid file ${path}: ${messageOf(error)}`, { cause: error });
   }
   const result = locksItself ? 'locked' : lock(fd);
   if (result === 'held' || (result === 'unsupported' && isOtherAlive(readPid(path)))) {
     closeSync(fd);
-    throw alreadyRunning(path);
+    throw alreadyRunning(path, who);
   }
   return fd;
 }
 
-function alreadyRunning(path: string): CommandError {
+function alreadyRunning(path: string, who: string): CommandError {
   const pid = readPid(path);
-  if (pid === null) return new CommandError(`Daemon already running, pid not yet written to ${path}.`);
-  return new CommandError(`Daemon already running, pid: ${pid}.`);
+  if (pid === null) return new CommandError(`${who} already running, pid not yet written to ${path}.`);
+  return new CommandError(`${who} already running, pid: ${pid}.`);
 }
 
 function readPid(path: string): number | null {

@@ -37,7 +37,7 @@ export async function runMirror(settings: MirrorSettings, around: DaemonSurround
   const paths = mirrorPaths(settings.runDirectory, settings.name);
   for (const warning of settingsWarnings(settings)) around.log.warn({}, warning);
   mkdirSync(settings.runDirectory, { recursive: true, mode: 0o750 });
-  const pidFile = PidFile.take(paths.pidFile, lockFileExclusive);
+  const pidFile = PidFile.take(paths.pidFile, lockFileExclusive, `mirror/${settings.name} is`);
   const signals = new StopSignals(around.log);
   try {
     const { service, waiting } = await startService(settings, around, signals);
