@@ -59,7 +59,10 @@ export function serveCommand(): Command {
     .option('-n, --nagle', "leave Nagle's algorithm on")
     .addOption(allowOption())
     .addOption(new Option('--exports <file>', 'what to serve, and to whom, in the format of gg.exports'))
-    .option('--shared', 'let several clients write to one image at the same time')
+    .option(
+      '--shared',
+      'let several clients write to one image at the same time; not for components of mirrors',
+    )
     .addOption(
       new Option('--disk-timeout <seconds>', 'a request that the disk takes longer for fails').argParser(
         parseSeconds,
