@@ -26,11 +26,12 @@ const COUNTER_COUNT = 8;
 
 /**
  * How much is read at once and gathered before it is sent: eight requests of the size that this client uses, but at
- * least the first number, so that many small ones share a system call, and at most the third, so that the client works
- * while the disk does. Where the processors are crowded there is no such overlap, and system calls and wakings cost more:
- * then the second number, 32 requests of 4 KiB, stands for the first (measured, docs/performance.md).
+ * least the first number, 16 writes of 4 KiB with their headers, so that many small ones share a system call, and at
+ * most the third, so that the client works while the disk does. Where the processors are crowded there is no such
+ * overlap, and system calls and wakings cost more: then the second number, 32 requests of 4 KiB, stands for the first
+ * (measured, docs/performance.md).
  */
-export const BATCH_BYTES_MIN = 65_536;
+export const BATCH_BYTES_MIN = 65_904;
 export const BATCH_BYTES_MIN_CROWDED = 135_168;
 export const BATCH_BYTES_MAX = 1_048_576;
 export const BATCH_REQUESTS = 8;
