@@ -91,6 +91,7 @@ export const SESSION_BUGS: readonly Bug[] = [
   },
   {
     name: 'the server lets a client in before what its old session has at the disk is done',
+    seeds: [57, 162],
     plant: () => patch(RunningDeviceSession.prototype, { isGone: true }),
   },
   {
