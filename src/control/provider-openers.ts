@@ -42,7 +42,9 @@ async function openLocal(
     area: null,
     abandon: () => device.abandon(),
     ...(device.flushNote === null ? {} : { flushNote: device.flushNote }),
-    ...(device.media.kind === 'file' ? { image: device } : {}),
+    ...(device.media.kind === 'file'
+      ? { image: device, nextAllocated: (offsetBytes: number) => device.nextAllocated(offsetBytes) }
+      : {}),
   };
   if (areaPath === null) return opened;
   try {

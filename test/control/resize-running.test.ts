@@ -92,6 +92,23 @@ describe('a mirror in use', () => {
     },
   );
 
+  test('finds its labels where it had them, and does not look through what was added', async () => {
+    const used = await Used.make();
+    const { world, device } = used;
+    for (let times = 0; times < 8; times++) grow(used);
+    let readBytesCount = 0;
+    const count = (io: BlockIo): null => {
+      if (io.op === 'read') readBytesCount += io.lengthBytes;
+      return null;
+    };
+    for (const name of 'ab') world.plans.set(name, count);
+    const { nowBytes } = await used.resize();
+    expect(nowBytes).toBeGreaterThan(OLD_BYTES + 7 * ADDED_BYTES);
+    expect(readBytesCount).toBeLessThan(4 * 1_048_576);
+    await writeBytes(device, nowBytes - PATTERN.length, PATTERN);
+    await used.running.close();
+  });
+
   test('stays as it is, and in use, where nobody has grown', async () => {
     const used = await Used.make();
     await expect(used.resize()).rejects.toThrow(ControlError);

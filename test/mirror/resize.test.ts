@@ -64,6 +64,20 @@ describe('a mirror whose components have grown', () => {
     for (const name of inFiles) expect(world.filesOf(name)).toEqual([`${name}.area`]);
   });
 
+  test('finds the label of the second one behind where the first one had its own', async () => {
+    const world = await stopped('ab');
+    world.grow('ab', 64 * 1_048_576);
+    let readBytesCount = 0;
+    world.plans.set('b', ({ op, lengthBytes }) => {
+      if (op === 'read') readBytesCount += lengthBytes;
+      return null;
+    });
+    await resize(world, 'ab', OLD_BYTES + 1_048_576);
+    expect(readBytesCount).toBeLessThan(24 * 1_048_576);
+    world.plans.clear();
+    await checkData(world, await world.start('ab'));
+  });
+
   test('grows by no more than a block where no private area is in the way', async () => {
     const world = await stopped('ab', 'ab', 'ab');
     const wanted = OLD_BYTES + 4096;

@@ -1,6 +1,7 @@
 import type { BlockDevice } from '../../device/block-device.js';
 import { flushWhereAble, request } from '../../device/request.js';
-import { areaOffsetBytes } from '../../protocol/area-layout.js';
+import { areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
+import type { ByteRange } from '../../protocol/geometry.js';
 import {
   type DecodedLabel,
   hasLabelMagic,
@@ -14,13 +15,20 @@ import { ResizeError } from './resize-error.js';
 import { decodedOf, isAreaOf, withFittingArea } from './second-area.js';
 
 const SEARCHED_BYTES = 1_048_576;
+/** A provider may have been so much larger than the smallest one. */
+const NEAR_BYTES = 16_777_216;
 
 /**
  * Brings the label of a component of the mirror `name` to the end of its provider, which has grown. That it grew changed
  * the time of an image, so from then on nobody takes that for a sign that somebody wrote to it. Rejects with ResizeError
- * for what can't be resized, and with DeviceError.
+ * for what can't be resized, and with DeviceError. `mirrorBytes`: what the mirror has as another component says, null if
+ * none has yet; resolves with what this one says. Most labels are not far behind that.
  */
-export async function moveLabel(opener: ProviderOpener, name: string): Promise<void> {
+export async function moveLabel(
+  opener: ProviderOpener,
+  name: string,
+  mirrorBytes: number | null,
+): Promise<number | null> {
   const opened = await opener.open();
   const { device, area, secondArea, newArea } = opened;
   let found: FoundLabel | null = null;
@@ -33,10 +41,16 @@ export async function moveLabel(opener: ProviderOpener, name: string): Promise<v
           "component can't be resized",
       );
     }
-    if (hasLabelMagic(await readLabelSector(device))) return;
-    found = await findLabel(opened, Buffer.from(name, 'utf8').toString('latin1'));
+    const last = await readLabelSector(device);
+    if (hasLabelMagic(last)) return decodedOf(last)?.mediaSizeBytes ?? null;
+    const labelName = Buffer.from(name, 'utf8').toString('latin1');
+    for (const place of placesOf(opener, device, mirrorBytes)) {
+      found = await findLabel(opened, labelName, place);
+      if (found !== null) break;
+    }
     if (found === null) throw new ResizeError(`${opener.name} has no label of mirror '${name}'`);
     await bringToEnd(device, found);
+    return found.label.mediaSizeBytes;
   } finally {
     await Promise.allSettled([device.close(), area?.close(), found?.file?.close()]);
   }
@@ -80,14 +94,40 @@ interface FoundLabel {
   readonly store: AreaStore;
 }
 
-/** From the end on: that of a mirror inside this one comes before it. */
-async function findLabel(opened: OpenedProvider, name: string): Promise<FoundLabel | null> {
+/** Where the label may be, the likeliest first: where it was, near where that of another component was, anywhere. */
+function placesOf(
+  { lastSizeBytes }: ProviderOpener,
+  device: BlockDevice,
+  mirrorBytes: number | null,
+): ByteRange[] {
+  const endBytes = labelOffsetBytes(device);
+  const sectorBytes = device.sectorSizeBytes;
+  const inside = (offsetBytes: number, lengthBytes: number): ByteRange[] =>
+    offsetBytes >= 0 && offsetBytes < endBytes
+      ? [{ offsetBytes, lengthBytes: Math.min(lengthBytes, endBytes - offsetBytes) }]
+      : [];
+  const near = mirrorBytes === null ? -1 : mirrorBytes - (mirrorBytes % sectorBytes);
+  return [
+    ...inside((lastSizeBytes ?? 0) - sectorBytes, sectorBytes),
+    ...inside(near, areaSizeBytes(Math.max(1, near)) + NEAR_BYTES),
+    ...inside(0, endBytes),
+  ];
+}
+
+/** From the end of the place on: that of a mirror inside this one comes before it. */
+async function findLabel(
+  opened: OpenedProvider,
+  name: string,
+  { offsetBytes, lengthBytes: placeBytes }: ByteRange,
+): Promise<FoundLabel | null> {
   const { device } = opened;
   const sectorBytes = device.sectorSizeBytes;
   const buffer = Buffer.alloc(SEARCHED_BYTES);
-  let end = labelOffsetBytes(device);
-  while (end > 0) {
-    const lengthBytes = Math.min(SEARCHED_BYTES, end);
+  let end = offsetBytes + placeBytes;
+  while (end > offsetBytes) {
+    end = await withoutHole(opened, offsetBytes, end);
+    const lengthBytes = Math.min(SEARCHED_BYTES, end - offsetBytes);
+    if (lengthBytes === 0) return null;
     const start = end - lengthBytes;
     await request(device, 'read', { offsetBytes: start, lengthBytes }, buffer);
     const piece = buffer.subarray(0, lengthBytes);
@@ -102,6 +142,22 @@ async function findLabel(opened: OpenedProvider, name: string): Promise<FoundLab
     end = start;
   }
   return null;
+}
+
+/** `endBytes`, or less if there is a hole before it. */
+async function withoutHole(
+  { nextAllocated }: OpenedProvider,
+  startBytes: number,
+  endBytes: number,
+): Promise<number> {
+  let end = endBytes;
+  for (let jumpBytes = SEARCHED_BYTES; nextAllocated !== undefined && end > startBytes; jumpBytes *= 2) {
+    const from = Math.max(startBytes, end - jumpBytes);
+    const data = await nextAllocated(from).catch(() => ({ offsetBytes: from }));
+    if (data !== null && data.offsetBytes < end) return end;
+    end = from;
+  }
+  return end;
 }
 
 /** Null unless it is the label of a whole component that ended right behind it. */

@@ -1,5 +1,6 @@
 import type { BlockDevice, DeviceError } from '../../device/block-device.js';
 import type { ContentCheck } from '../../device/content-check.js';
+import type { ByteRange } from '../../protocol/geometry.js';
 import type { FlushNote } from '../../device/flush-note.js';
 import type { NewSuperblock } from '../area/area-store.js';
 
@@ -23,6 +24,8 @@ export interface OpenedProvider {
   readonly removeArea?: () => Promise<void>;
   /** Of one whose flushes are known to this host only: see FlushNote. It is closed with `device`. */
   readonly flushNote?: FlushDoubt;
+  /** Of an image file: the first range at or behind an offset that is no hole; null if there is none. Rejects where nobody knows. */
+  readonly nextAllocated?: (offsetBytes: number) => Promise<ByteRange | null>;
   /** Of an image file: when it was written; left out for everything else. */
   readonly image?: ImageTime;
 }

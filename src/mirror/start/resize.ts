@@ -61,7 +61,10 @@ const SENT_PIECE_BYTES = 1_048_576;
  */
 export async function resizeMirror(options: ResizeOptions): Promise<Resized> {
   const { name, providers } = options;
-  for (const opener of providers) await moveLabel(opener, name);
+  let mirrorBytes: number | null = null;
+  // What is local is searched in no time.
+  for (const opener of [...providers].sort((one, other) => Number(other.isLocal) - Number(one.isLocal)))
+    mirrorBytes = (await moveLabel(opener, name, mirrorBytes)) ?? mirrorBytes;
   await finishResize(providers);
   await requireInStep(options);
   const opened: { opener: ProviderOpener; provider: OpenedProvider }[] = [];
