@@ -25,7 +25,7 @@ interface Copying {
   /** When it began, in the order of the world, and how much had been written to its disk then. */
   readonly beganAt: number;
   readonly writtenBytes: number;
-  readonly markedBytes: number;
+  markedBytes: number;
 }
 
 const EXTENT_REGIONS = EXTENT_SIZE_BYTES / REGION_SIZE_BYTES;
@@ -118,6 +118,12 @@ export class Budget {
       if (missing.isMarked(region) && !allowed.has(region)) tooMuch.push(region);
     if (tooMuch.length === 0) return null;
     return `the resync of ${name} copies ${tooMuch.length} regions in which nothing was written, as region ${tooMuch[0] ?? 0}`;
+  }
+
+  /** One that failed as the only good copy is: whoever was copied to from it gets what it may not have had once more. */
+  writtenAnew({ missing }: Component): void {
+    for (const { copying } of this.#accounts)
+      if (copying !== null) copying.markedBytes += missing.countMarked * REGION_SIZE_BYTES;
   }
 
   /** The resync has ended, one way or the other: what is wrong with how much it wrote, null if nothing is. */

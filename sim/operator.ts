@@ -333,6 +333,7 @@ export class Operator {
       if (excess !== null) world.fail(`${component.name}: ${excess}`);
     }
     if (what === 'disconnected') {
+      if (why?.includes('is written anew') === true) budget.writtenAnew(component);
       budget.lost(index);
       // It may have become whole, and have said so, before the others heard of it.
       this.#mixed.delete(index);
