@@ -25,6 +25,7 @@ export interface FailOverOptions {
 /** After the primary's death its clients go to a backup, and later back. */
 export class FailOver {
   #heir: Backup | null = null;
+  #isTriedAgain = false;
 
   constructor(private readonly options: FailOverOptions) {}
 
@@ -35,6 +36,7 @@ export class FailOver {
   async run(heir: Backup): Promise<void> {
     const { mirror, workload, log, random } = this.options;
     this.#heir = heir;
+    this.#isTriedAgain = false;
     log.trouble('promote', heir.name);
     await this.#until(`${heir.name} to be promoted`, () => this.#promote(heir));
     workload.moveTo(heir.nbdPathOf(mirror.name));
@@ -46,8 +48,7 @@ export class FailOver {
       log.trouble('kill promoted', heir.name);
       await this.#kill(heir);
     }
-    const said = await heir.run('demote', '--force', mirror.name);
-    if (!said.includes('is served again')) throw new Error(`${heir.name} does not serve its image: ${said}`);
+    await this.#until(`${heir.name} to be demoted`, () => this.#demote(heir));
     this.#heir = null;
     log.note(`demoted: ${heir.name}`);
   }
@@ -65,9 +66,31 @@ export class FailOver {
       await heir.run('promote', mirror.name, heir.image, `ggate://${heir.cable.primaryAddress}:3080${local}`);
       return true;
     } catch (error) {
-      if (!/in use by/.test(String(error))) throw error;
-      return false;
+      // An answer that came too late for the command was one all the same.
+      return /runs here already/.test(String(error)) || this.#notYet(error, /in use by/);
     }
+  }
+
+  async #demote(heir: Backup): Promise<boolean> {
+    try {
+      await heir.run('demote', '--force', this.options.mirror.name);
+      return true;
+    } catch (error) {
+      return this.#isDemotedAnyway(error) || this.#notYet(error, /in use/);
+    }
+  }
+
+  /** It was asked for before, and nobody waited for the answer. */
+  #isDemotedAnyway(error: unknown): boolean {
+    return this.#isTriedAgain && /no such mirror runs, and no server waits/.test(String(error));
+  }
+
+  /** False for what is so for a while, or for what a busy machine is too slow for; throws everything else. */
+  #notYet(error: unknown, passing: RegExp): false {
+    if (!passing.test(String(error)) && !/unanswered|EBUSY|within/.test(String(error))) throw error;
+    this.#isTriedAgain = true;
+    this.options.log.note(`to be tried again: ${String(error)}`);
+    return false;
   }
 
   async #kill(heir: Backup): Promise<void> {
