@@ -190,6 +190,10 @@ describe('a mirror of an image and an export', () => {
     await killBackup();
     await write(client, 2 * MIB, randomBytes(4096));
     await untilState('DEGRADED');
+    expect(await succeed('rebuild', NAME, uri)).toBe(
+      `${uri} is not connected; everything is copied to it when it is\n`,
+    );
+    expect(remoteOf(await status())).toMatchObject({ needsFullCopy: true });
     const onlyCopy = await run('rebuild', NAME, local);
     expect(onlyCopy).toMatchObject({ code: 1 });
     expect(onlyCopy.stderr).toContain('has the only good copy');

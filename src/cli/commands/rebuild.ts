@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 import { componentName } from '../../control/component-spec.js';
+import type { RebuildAnswer } from '../../control/commands/rebuild.js';
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { CommandError } from '../errors.js';
+import { writeQuietly } from '../output.js';
 import { addRunDirOption, ask, type RunDirFlags } from '../mirrors/run-dir.js';
 import { addWaitOptions, limitMsOf, waitUntilActive, type WaitFlags } from '../mirrors/wait-active.js';
 
@@ -20,7 +22,9 @@ export function rebuildCommand(): Command {
   return addRunDirOption(command).action(async (name: string, text: string, flags: RebuildFlags) => {
     const limitMs = limitMsOf(flags);
     const component = componentName(text);
-    await ask(name, { command: 'rebuild', component }, flags);
+    const { isThere } = (await ask(name, { command: 'rebuild', component }, flags)) as RebuildAnswer;
+    if (!isThere)
+      writeQuietly(process.stdout, `${component} is not connected; everything is copied to it when it is\n`);
     if (flags.wait !== true) return;
     const wanted = (status: MirrorStatus): readonly ComponentStatus[] => [componentOf(status, component)];
     await waitUntilActive({ name, flags, label: 'rebuild', wanted, limitMs });

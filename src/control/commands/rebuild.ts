@@ -8,6 +8,12 @@ interface RebuildRequest {
   readonly component: string;
 }
 
+/** What its sender gets. */
+export interface RebuildAnswer {
+  /** False if it has to come back before anything can be copied to it. */
+  readonly isThere: boolean;
+}
+
 /** A component is not believed any more: it is dropped, and comes back for a copy of everything. */
 export const rebuildCommand: ControlCommand<RebuildRequest> = {
   parse: (fields) => ({ component: textField(fields, 'component') }),
@@ -22,12 +28,13 @@ export const rebuildCommand: ControlCommand<RebuildRequest> = {
         `${component.name}: ${component.trouble ?? component.refused.outcome}; nothing was done`,
       );
     }
+    const answer: RebuildAnswer = { isThere: component.isConnected };
     component.isFull = true;
     component.missing.markAll();
     mirror.drop(component, droppedForRebuild(component));
     // A crash from here on must not end in a resync of only what was marked before.
     await mirror.journal.writeAll();
     reconnect.wantResync(component);
-    return null;
+    return answer;
   },
 };
