@@ -264,7 +264,7 @@ export class Operator {
         cluster.host(index).lostPowerAt > (this.#attachedAt.get(index) ?? Infinity),
     );
     // Whoever of them is the source now, it may have lost what was not flushed.
-    if (isLossy) registers.powerLost(world.nextOrder());
+    if (isLossy) registers.powerLost();
     this.options.overwrites.settle();
     this.options.patience.inStep(daemon.hostsIn('ACTIVE'));
     this.#isUp = true;
@@ -311,7 +311,7 @@ export class Operator {
       cluster.host(index).lostPowerAt > (this.#attachedAt.get(index) ?? Infinity);
     if (!this.inStep.every(isLost)) return;
     for (const index of this.#inStep) this.#attachedAt.set(index, cluster.world.nextOrder());
-    registers.powerLost(cluster.world.nextOrder());
+    registers.powerLost();
   }
 
   #changed(what: string, component: Component, why: string | null): void {

@@ -19,8 +19,6 @@ export interface WriteRecord extends SectorRange {
 /** A write as one sector may still have it. */
 interface Candidate {
   readonly write: WriteRecord;
-  /** Settled earlier than its write: by a crash, or for good. */
-  endedAt: number;
   /** The newest write that has certainly taken its place; null while it may be read. */
   successor: WriteRecord | null;
 }
@@ -58,7 +56,7 @@ export class Registers {
     this.#underWay.add(write);
     this.#writes.set(write.number, write);
     this.#each(write, (candidates) => {
-      candidates.push({ write, endedAt: Infinity, successor: null });
+      candidates.push({ write, successor: null });
     });
   }
 
@@ -68,8 +66,7 @@ export class Registers {
     write.endedAt = now;
     this.#each(write, (candidates) => {
       for (const candidate of candidates) {
-        if (candidate.write === write) candidate.endedAt = now;
-        else if (candidate.endedAt < write.issuedAt) candidate.successor = write;
+        if (candidate.write.endedAt < write.issuedAt) candidate.successor = write;
       }
     });
   }
@@ -78,9 +75,6 @@ export class Registers {
   abort(write: WriteRecord, now: number): void {
     this.#underWay.delete(write);
     write.endedAt = now;
-    this.#each(write, (candidates) => {
-      for (const candidate of candidates) if (candidate.write === write) candidate.endedAt = now;
-    });
   }
 
   /** Nobody will ever answer what is under way. */
@@ -101,14 +95,13 @@ export class Registers {
     this.#failedFlushAt = now;
   }
 
-  /** What was not flushed may be gone, sector by sector, and of several writes any may be left. */
-  powerLost(now: number): void {
-    for (const candidates of this.#sectors.values()) {
-      for (const candidate of candidates) {
-        candidate.successor = null;
-        candidate.endedAt = Math.min(candidate.endedAt, now);
-      }
-    }
+  /**
+   * What was not flushed may be gone, sector by sector, and of several writes any may be left. What is under way stays so:
+   * whoever waits for it may send it again.
+   */
+  powerLost(): void {
+    for (const candidates of this.#sectors.values())
+      for (const candidate of candidates) candidate.successor = null;
   }
 
   startRead(range: SectorRange, now: number): ReadSnapshot {
@@ -133,13 +126,13 @@ export class Registers {
     // Whatever ended before this read began, and was not found, is not there any more; but a read beside a write that is
     // not answered yet binds nobody.
     const found = candidates.filter(
-      ({ endedAt, write }) => endedAt < snapshot.startedAt && write.value === value,
+      ({ write }) => write.endedAt < snapshot.startedAt && write.value === value,
     );
     const newest = found.at(-1);
     if (newest === undefined) return null;
     for (const candidate of candidates) {
       if (candidate.write.value === value || candidate.successor !== null) continue;
-      if (candidate.endedAt < snapshot.startedAt) candidate.successor = newest.write;
+      if (candidate.write.endedAt < snapshot.startedAt) candidate.successor = newest.write;
     }
     return null;
   }
@@ -192,7 +185,8 @@ export class Registers {
 
   #explain(sector: number, value: number, candidates: readonly Candidate[]): string {
     const says = (candidate: Candidate): string => {
-      const { write, endedAt, successor } = candidate;
+      const { write, successor } = candidate;
+      const { endedAt } = write;
       const end = endedAt === Infinity ? 'under way' : `ended at ${endedAt}`;
       const left = successor === null ? 'possible' : `replaced by ${successor.number}`;
       return `write ${write.number} (value ${write.value}, issued at ${write.issuedAt}, ${end}, ${left})`;
@@ -216,6 +210,6 @@ export class Registers {
     const known = this.#sectors.get(sector);
     if (known !== undefined) return known;
     const write = { number: 0, value: ZEROES, issuedAt: 0, endedAt: 0, firstSector: sector, sectorCount: 1 };
-    return [{ write, endedAt: 0, successor: null }];
+    return [{ write, successor: null }];
   }
 }

@@ -87,7 +87,7 @@ export class Alone {
     await this.#close();
     // What was flushed needs no power; that a flush failed the client knows.
     this.#to.powerOff();
-    this.#registers.powerLost(world.nextOrder());
+    this.#registers.hostLostPower(world.nextOrder());
     this.#to.powerOn();
     this.#open();
     await this.#verify();
@@ -205,7 +205,7 @@ export class Alone {
       this.#counts.powerLosses += 1;
       if (host === this.#from) this.#kill(restart);
       host.powerOff();
-      if (host === this.#to) this.#registers.powerLost(world.nextOrder());
+      if (host === this.#to) this.#registers.hostLostPower(world.nextOrder());
       world.after(offMs, () => host.powerOn());
     }
   }

@@ -69,8 +69,8 @@ export class DurableRegisters extends Registers {
   }
 
   /** A read that waits for the next connection finds what is left then. */
-  override powerLost(now: number): void {
-    super.powerLost(now);
+  hostLostPower(now: number): void {
+    this.powerLost();
     this.#powerLostAt = now;
     for (const { values, ...range } of this.#reads)
       super.startRead(range, now).values.forEach((left, at) => {

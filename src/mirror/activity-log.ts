@@ -105,11 +105,6 @@ export class ActivityLog {
     }
   }
 
-  /** Commits the set as it is, for a component that has just come. */
-  async recommit(): Promise<void> {
-    await this.options.commit(this.extents());
-  }
-
   #firstOf(range: ByteRange): number {
     return Math.floor(range.offsetBytes / this.options.extentSizeBytes);
   }

@@ -28,6 +28,8 @@ export class Journal {
   #isRunning = false;
   /** Every superblock says so, on stable storage; after a failure nobody knows. */
   #isRunningTold = true;
+  /** What was last written as hot, to whoever took writes then. */
+  #logged: readonly number[] = [];
   /** Losses so far, and how many of them all superblocks tell of. */
   #losses = 0;
   #recordedLosses = 0;
@@ -80,13 +82,13 @@ export class Journal {
       const isNew = !this.#isRunningTold || this.#isRunning !== isRunning;
       this.#isRunningTold = false;
       this.#isRunning ||= isRunning;
-      if (isNew && isRunning)
-        await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+      if (isNew && isRunning) await this.#writeIdentities();
+      this.#logged = extents;
       await this.#everywhere((store) => store.writeLog(extents));
       await this.#everywhere((store) => store.flush());
       if (isNew && !isRunning) {
         this.#isRunning = false;
-        await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+        await this.#writeIdentities();
         await this.#everywhere((store) => store.flush());
       }
       this.#isRunningTold = true;
@@ -95,10 +97,7 @@ export class Journal {
 
   /** Before extents leave the log: what was written there is flushed, and who misses it is marked. */
   retire(): Promise<void> {
-    return this.#turns.run(async () => {
-      await this.options.flushAll();
-      await this.#writeBitmaps();
-    });
+    return this.#turns.run(() => this.options.flushAll().then(() => this.#writeBitmaps()));
   }
 
   /** A component is about to be dropped, or doubtful: nothing is answered until that is recorded. */
@@ -126,9 +125,9 @@ export class Journal {
   }
 
   /**
-   * Components come or go, and that begins a new generation: of two superblocks that disagree, the newer one tells who is
-   * a component. Who joins has `lostAt` in its own superblock, and is in the set from before this is written; who leaves
-   * until it is on stable storage, so that what it misses is not forgotten if this fails.
+   * Components come or go, in a new generation: of two superblocks that disagree, the newer one tells who is a component.
+   * Who joins has `lostAt` in its own superblock, and is in the set from before this is written; who leaves until it is
+   * on stable storage, so that what it misses is not forgotten if this fails.
    */
   changeMembers({ joins, leave }: MemberChange): Promise<void> {
     const { components } = this.options;
@@ -179,14 +178,14 @@ export class Journal {
     return this.#turns.run(() => this.#putBitmaps());
   }
 
-  /** After acceptTarget(): from now on it says itself that its data is a mixture. */
-  beginResync(component: Component, extents: readonly number[]): Promise<void> {
+  /** After acceptTarget(): from now on it says itself that its data is a mixture, and its log says what the others' do. */
+  beginResync(component: Component): Promise<void> {
     return this.#turns.run(async () => {
       const { store } = component;
-      // What others miss it may not know yet; once it is in step it may be the only one that could.
+      // Once it is in step it may be the only one that could know what others miss.
       await tellBitmaps(store, this.options.components.all);
       await this.#writeIdentity(store, component);
-      await store.writeLog(extents);
+      await store.writeLog(this.#logged);
       await store.flush();
     });
   }
@@ -267,7 +266,7 @@ export class Journal {
 
   async #publishOnce(): Promise<void> {
     const { current } = this.state;
-    await this.#everywhere((store, component) => this.#writeIdentity(store, component));
+    await this.#writeIdentities();
     await this.#everywhere(async (store, component) => {
       await store.flush();
       if (component.state === 'ACTIVE') this.#generations.confirm(component.identity.slot, current);
@@ -322,6 +321,8 @@ export class Journal {
   get #members(): readonly Component[] {
     return this.options.components.all.filter((component) => !this.#leaving.includes(component));
   }
+
+  readonly #writeIdentities = () => this.#everywhere((store, who) => this.#writeIdentity(store, who));
 
   #everywhere(step: StoreStep): Promise<void> {
     return everywhere(this.options.components.all, step, this.options.failed);

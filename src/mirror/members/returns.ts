@@ -1,5 +1,4 @@
 import { DeviceError } from '../../device/block-device.js';
-import type { ActivityLog } from '../activity-log.js';
 import type { ArrivalRefusal } from './arrival.js';
 import type { Component, ComponentMedia } from '../component.js';
 import { mayLackFlushed } from '../journal/marks.js';
@@ -18,7 +17,6 @@ export type ArrivalOutcome = 'ACTIVE' | 'SYNCHRONIZING' | 'STALE' | 'unwanted' |
 
 /** What the return of a component needs of its mirror. */
 export interface ReturnHost extends ReceptionHost {
-  readonly log: ActivityLog;
   readonly components: readonly Component[];
   readonly isAutosync: boolean;
   readonly locks: RangeLocks;
@@ -68,7 +66,7 @@ export class Returns {
       if (component.state !== 'STALE') return;
       component.move('resyncStarted');
       host.statesChanged();
-      await host.journal.beginResync(component, host.log.extents());
+      await host.journal.beginResync(component);
     } catch (error) {
       host.drop(component, error as DeviceError);
       return;
