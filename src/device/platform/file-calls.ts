@@ -2,19 +2,19 @@ import { readSync, writeSync } from 'node:fs';
 import { assert } from '../../protocol/errors.js';
 import { native as systemNative, type Native, type NativeFunction } from './native.js';
 
-/**
- * The system's blocking reads and writes, at `positionBytes`, or with null where the descriptor stands. Each returns how
- * many bytes it moved, 0 at the end, and throws Node's kind of error; a write never with EINTR.
- */
+/** At `positionBytes`, or with null where the descriptor stands. Returns how many bytes it moved, 0 at the end. */
+type FileCall = (
+  fd: number,
+  buffer: Buffer,
+  at: number,
+  lengthBytes: number,
+  positionBytes: number | null,
+) => number;
+
+/** The system's blocking reads and writes. They throw Node's kind of error; a write never with EINTR. */
 export interface FileCalls {
-  readSync(fd: number, buffer: Buffer, at: number, lengthBytes: number, positionBytes: number | null): number;
-  writeSync(
-    fd: number,
-    buffer: Buffer,
-    at: number,
-    lengthBytes: number,
-    positionBytes: number | null,
-  ): number;
+  readonly readSync: FileCall;
+  readonly writeSync: FileCall;
 }
 
 /** Node's. */

@@ -11,9 +11,9 @@ export type NativeArgument = number | bigint | Buffer;
 export type NativeFunction = (...args: NativeArgument[]) => number | bigint;
 
 /**
- * The C library, for the few calls that Node has no name for, or too long a way to. Both forms give what the function returned, or throw an
- * Error with `code` as Node's own file errors have it. The call reads and fills the buffers that it is given, so they
- * belong to it until it is done.
+ * The C library, for the few calls that Node has no name for, or too long a way to. `call` and `callAsync` give what the
+ * function returned, or throw an Error with `code` as Node's own file errors have it. The call reads and fills the buffers
+ * that it is given, so they belong to it until it is done.
  */
 export interface Native {
   readonly system: SystemName;
