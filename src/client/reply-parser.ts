@@ -1,5 +1,5 @@
 import { ProtocolError } from '../protocol/errors.js';
-import { assertRoom, readU16, readU32 } from '../protocol/integers.js';
+import { assertRoom, readU16, readU32, readU64Inexact } from '../protocol/integers.js';
 import { HEADER } from '../protocol/request.js';
 import type { WireRequest } from './in-flight.js';
 
@@ -60,13 +60,12 @@ export class ReplyParser {
   #takeHeader(bytes: Buffer, at: number): void {
     assertRoom(bytes, at, HEADER.sizeBytes);
     // Inexact from 2^53 on, but then larger than any number that is in flight.
-    const seq = readU32(bytes, at + HEADER.seqAt) * 2 ** 32 + readU32(bytes, at + HEADER.seqAt + 4);
+    const seq = readU64Inexact(bytes, at + HEADER.seqAt);
     const request = this.sink.find(seq);
     if (request === null) {
       throw new ProtocolError('PROTOCOL_UNEXPECTED', `the server answers request ${seq}, which is not open`);
     }
-    const offsetBytes =
-      readU32(bytes, at + HEADER.offsetAt) * 2 ** 32 + readU32(bytes, at + HEADER.offsetAt + 4);
+    const offsetBytes = readU64Inexact(bytes, at + HEADER.offsetAt);
     if (
       bytes[at] !== request.command ||
       offsetBytes !== request.offsetBytes ||

@@ -17,6 +17,10 @@ export const readU16 = (bytes: Uint8Array, at: number): number =>
 export const readU32 = (bytes: Uint8Array, at: number): number =>
   readU16(bytes, at) * 65_536 + readU16(bytes, at + 2);
 
+/** Reads an unsigned big-endian 64-bit field; from 2^53 on inexact, but never less than that. */
+export const readU64Inexact = (bytes: Uint8Array, at: number): number =>
+  readU32(bytes, at) * 2 ** 32 + readU32(bytes, at + 4);
+
 /** Writes the lowest 16 bits of an integer, big-endian. What is stored in a byte loses its fraction, and all above 255. */
 export function writeU16(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value / 256;

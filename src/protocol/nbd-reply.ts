@@ -1,5 +1,5 @@
 import { NBD_ERRNO, type NbdErrnoName } from './nbd-errno.js';
-import { assertRoom, writeU16, writeU32 } from './integers.js';
+import { assertRoom, writeU16, writeU32, writeU64 } from './integers.js';
 
 /** Source: NBD protocol, "Simple reply message". */
 export const NBD_SIMPLE_REPLY = { errorAt: 4, cookieAt: 8, sizeBytes: 16 } as const;
@@ -56,8 +56,7 @@ export function encodeNbdReadChunk(
 ): void {
   assertRoom(bytes, at, NBD_CHUNK.sizeBytes + OFFSET_BYTES);
   encodeChunk(bytes, at, request, CHUNK_TYPE.offsetData, OFFSET_BYTES + request.lengthBytes);
-  writeU32(bytes, at + NBD_CHUNK.sizeBytes, Math.floor(request.offsetBytes / 2 ** 32));
-  writeU32(bytes, at + NBD_CHUNK.sizeBytes + 4, request.offsetBytes % 2 ** 32);
+  writeU64(bytes, at + NBD_CHUNK.sizeBytes, request.offsetBytes);
 }
 
 /** Writes a structured error with a text for people, which is cut where it is too long. Returns its size. */

@@ -8,7 +8,7 @@ import {
   hasBit,
 } from './nbd.js';
 import type { NbdErrnoName } from './nbd-errno.js';
-import { assertRoom, readU16, readU32, writeU16, writeU32 } from './integers.js';
+import { assertRoom, readU16, readU32, readU64Inexact, writeU16, writeU32, writeU64 } from './integers.js';
 
 /** Source: NBD protocol, "Request message". The payload of a WRITE follows. */
 export const NBD_REQUEST = {
@@ -47,8 +47,7 @@ export function decodeNbdRequest(bytes: Buffer, at: number, into: NbdRequestHead
   into.command = readU16(bytes, at + NBD_REQUEST.commandAt);
   into.cookieHigh = readU32(bytes, at + NBD_REQUEST.cookieAt);
   into.cookieLow = readU32(bytes, at + NBD_REQUEST.cookieAt + 4);
-  into.offsetBytes =
-    readU32(bytes, at + NBD_REQUEST.offsetAt) * 2 ** 32 + readU32(bytes, at + NBD_REQUEST.offsetAt + 4);
+  into.offsetBytes = readU64Inexact(bytes, at + NBD_REQUEST.offsetAt);
   into.lengthBytes = readU32(bytes, at + NBD_REQUEST.lengthAt);
 }
 
@@ -60,8 +59,7 @@ export function encodeNbdRequest(bytes: Buffer, at: number, header: NbdRequestHe
   writeU16(bytes, at + NBD_REQUEST.commandAt, header.command);
   writeU32(bytes, at + NBD_REQUEST.cookieAt, header.cookieHigh);
   writeU32(bytes, at + NBD_REQUEST.cookieAt + 4, header.cookieLow);
-  writeU32(bytes, at + NBD_REQUEST.offsetAt, Math.floor(header.offsetBytes / 2 ** 32));
-  writeU32(bytes, at + NBD_REQUEST.offsetAt + 4, header.offsetBytes % 2 ** 32);
+  writeU64(bytes, at + NBD_REQUEST.offsetAt, header.offsetBytes);
   writeU32(bytes, at + NBD_REQUEST.lengthAt, header.lengthBytes);
 }
 
