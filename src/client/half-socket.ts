@@ -126,7 +126,11 @@ export class HalfSocket {
   }
 
   #listen(): void {
-    this.#stream.on('error', (error: Error) => (this.#error = error));
+    this.#stream.on('error', (error: Error) => {
+      this.#error = error;
+      // Node leaves a TLS socket open on which something can't be decrypted, though nothing can come on it any more.
+      this.#stream.destroy();
+    });
     this.#stream.on('end', () => {
       this.#over();
       if (!this.#isEnding) this.reset();

@@ -146,7 +146,7 @@ export class Listener {
     server.on('secureConnection', (socket) => {
       const secured = securing.get(connectionKey(socket));
       if (secured === undefined) socket.destroy();
-      else secured(socket);
+      else secured(endingAtErrors(socket));
     });
     // Node has destroyed the socket; its end is what the arrival is told of.
     server.on('tlsClientError', () => undefined);
@@ -165,6 +165,12 @@ export class Listener {
 /** Node tells which TLS socket is ready, but not on which connection. No two living ones have this in common. */
 const connectionKey = (socket: Socket): string =>
   [socket.remoteAddress, socket.remotePort, socket.localAddress, socket.localPort].join(' ');
+
+/**
+ * Node leaves a TLS socket open on which something can't be decrypted, though nothing can come on it any more: whoever
+ * waits for its 'close' would wait until the client has enough of it.
+ */
+export const endingAtErrors = (secured: TLSSocket): TLSSocket => secured.on('error', () => secured.destroy());
 
 /** Without file descriptors every accept() fails; the server goes on, and the log says so once in a while. */
 export function logAcceptErrors(server: net.Server, log: ServerLog, clock: Clock): void {

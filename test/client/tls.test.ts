@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { openRemote, type RemoteDevice } from '../../src/client/remote-device.js';
 import type { RemoteOptions } from '../../src/client/options.js';
 import { CertificateMaker, hasOpenssl, type Certificate } from '../support/certificates.js';
+import { CountingProxy } from '../support/counting-proxy.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { FakeServer } from '../support/fake-server.js';
 import { flush, pattern, readBytes, start, writeBytes } from '../support/device-requests.js';
@@ -82,6 +83,22 @@ describe.skipIf(!hasOpenssl())('a remote device over TLS', () => {
     const to = await listen();
     device = await openRemote(options(to, { ...good(), servername: 'backup.test' }));
     await readBytes(device, { offsetBytes: 0, lengthBytes: 512 });
+  });
+
+  test('begins anew at once where something arrives damaged', async () => {
+    const to = await listen();
+    const proxy = await CountingProxy.listen(to.port);
+    try {
+      // Far longer than the test may take.
+      const { uri, ...rest } = options(to, good(), { requestTimeoutMs: 3_600_000 });
+      device = await openRemote({ ...rest, uri: { ...uri, port: proxy.port } });
+      await writeBytes(device, 0, pattern(512, 1));
+      proxy.damageNext('down');
+      expect(await readBytes(device, { offsetBytes: 0, lengthBytes: 512 })).toEqual(pattern(512, 1));
+      await device.close();
+    } finally {
+      await proxy.close();
+    }
   });
 
   test.each([

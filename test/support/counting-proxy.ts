@@ -3,6 +3,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { Transform } from 'node:stream';
 import { until } from './until.js';
 
+type Direction = 'up' | 'down';
+
 /** Passes connections on to a port of 127.0.0.1, and counts what goes by. A server that is gone ends them. */
 export class CountingProxy {
   /** Bytes from the clients to the server, and back. */
@@ -10,6 +12,7 @@ export class CountingProxy {
   readonly #sockets = new Set<Socket>();
   readonly #lost = new Set<Socket>();
   #bytesLeft = Infinity;
+  #toDamage: Direction | null = null;
   #held: (() => void)[] = [];
 
   private constructor(
@@ -47,6 +50,11 @@ export class CountingProxy {
     for (const pass of this.#held.splice(0)) pass();
   }
 
+  /** Of what next goes that way the last byte arrives as another one. */
+  damageNext(direction: Direction): void {
+    this.#toDamage = direction;
+  }
+
   /** As a silent cable: of the connections of now nothing arrives any more, nor that an end closes. New ones work. */
   lose(): void {
     for (const socket of this.#sockets) {
@@ -77,11 +85,15 @@ export class CountingProxy {
     server.pipe(this.#gate('down')).pipe(client);
   }
 
-  #gate(direction: 'up' | 'down'): Transform {
+  #gate(direction: Direction): Transform {
     return new Transform({
       transform: (chunk: Buffer, _encoding, done) => {
         this.bytes[direction] += chunk.length;
         this.#bytesLeft -= chunk.length;
+        if (this.#toDamage === direction) {
+          this.#toDamage = null;
+          chunk.writeUInt8(255 - chunk.readUInt8(chunk.length - 1), chunk.length - 1);
+        }
         const pass = (): void => done(null, chunk);
         if (this.#bytesLeft > 0) pass();
         else this.#held.push(pass);

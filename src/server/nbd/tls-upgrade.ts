@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import tls, { type TLSSocket, type TlsOptions } from 'node:tls';
+import { endingAtErrors } from '../listener.js';
 
 /** Makes TLS of connections on which something else was spoken before, as NBD's STARTTLS does. */
 export class TlsUpgrade {
@@ -12,7 +13,7 @@ export class TlsUpgrade {
     this.#server.on('secureConnection', (socket) => {
       const secured = this.#waiting.get(connectionKey(socket));
       if (secured === undefined) socket.destroy();
-      else secured(socket);
+      else secured(endingAtErrors(socket));
     });
     // Node has destroyed the socket; its end is what the one who waits is told of.
     this.#server.on('tlsClientError', () => undefined);

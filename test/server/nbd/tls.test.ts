@@ -2,12 +2,13 @@ import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectTls, type TLSSocket, type TlsOptions } from 'node:tls';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { NBD_OPTION, NBD_OPTION_REPLY } from '../../../src/protocol/nbd.js';
+import { NBD_COMMAND, NBD_OPTION, NBD_OPTION_REPLY } from '../../../src/protocol/nbd.js';
 import { loadTlsOptions } from '../../../src/server/tls-options.js';
 import { CertificateMaker, hasOpenssl, type Certificate } from '../../support/certificates.js';
+import { CountingProxy } from '../../support/counting-proxy.js';
 import { pattern } from '../../support/device-requests.js';
 import { MemoryDevice } from '../../support/memory-device.js';
-import { infoRequest, type NbdClient } from '../../support/nbd-client.js';
+import { NbdClient, infoRequest } from '../../support/nbd-client.js';
 import { NbdWorld } from '../../support/nbd-world.js';
 import { makeScratch, type Scratch } from '../../support/scratch.js';
 import { haveTools, runTool } from '../../support/tools.js';
@@ -127,6 +128,21 @@ describe.skipIf(!hasOpenssl())('an NBD server with TLS', () => {
     expect(await client.ask(NBD_OPTION.starttls)).toMatchObject({ reply: REPLY.errorInvalid });
     expect(await client.ask(NBD_OPTION.go, infoRequest('disk'))).toMatchObject({ reply: REPLY.ack });
     expect((await client.read(0, 512)).kind).toBe('simple');
+  });
+
+  test('ends a connection on which something arrives damaged', async () => {
+    const proxy = await CountingProxy.listen(world.port);
+    try {
+      const client = await NbdClient.connect({ port: proxy.port });
+      await startTls(client, clientCertificate);
+      expect(await client.ask(NBD_OPTION.go, infoRequest('disk'))).toMatchObject({ reply: REPLY.ack });
+      await until('the client', () => world.server.connectionCount === 1);
+      proxy.damageNext('up');
+      client.send({ command: NBD_COMMAND.read, offsetBytes: 0, lengthBytes: 512 });
+      await until('the end', () => world.server.connectionCount === 0);
+    } finally {
+      await proxy.close();
+    }
   });
 
   test.skipIf(!haveTools('nbdcopy'))("is what libnbd's TLS connects to", async () => {
