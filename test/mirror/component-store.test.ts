@@ -8,7 +8,7 @@ import { MemoryDevice } from '../support/memory-device.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { VolatileDevice } from '../support/volatile-device.js';
 
-const SIZE = 2 * 1_048_576;
+const SIZE = 524_288;
 
 async function newMedium(): Promise<Buffer> {
   const device = new MemoryDevice({ mediaSizeBytes: SIZE });
@@ -69,6 +69,41 @@ describe('a component’s label', () => {
       }
     }
     expect(crashes).toBeGreaterThan(10);
+  });
+
+  test.each([
+    ['the same process tries again', false],
+    ['the next one goes on', true],
+  ])('never says more after a flush that failed, and %s', async (_who, isAnother) => {
+    const medium = await newMedium();
+    const clean: LabelState = { genid: 0, syncid: 1, isDirty: false, isSynchronizing: false };
+    let failures = 0;
+    for (const failsAt of [0, 1, 2])
+      for (let life = 0; life < 240; life++) {
+        const device = new VolatileDevice({ medium: Buffer.from(medium) });
+        let { store } = await open(device);
+        const write = async (state: LabelState): Promise<void> => {
+          await store.writeSuperblock({ genid: 0, syncid: 1, isRunning: state.isDirty });
+          await store.writeLabel(state);
+          await store.flush();
+        };
+        await write({ ...clean, isDirty: true });
+        let flushes = 0;
+        device.failing = ({ op }) => op === 'flush' && flushes++ === failsAt;
+        const failed = await write(clean).then(
+          () => false,
+          () => true,
+        );
+        failures += failed ? 1 : 0;
+        if (isAnother) ({ store } = await open(device));
+        device.requestsLeft = 1 + (life % 12);
+        await write(clean).catch(() => undefined);
+        const left = new MemoryDevice({ mediaSizeBytes: SIZE });
+        device.crash(new SeededRandom(life)).copy(left.data);
+        const { touch } = await open(left);
+        expect({ touch, failsAt, life }).toEqual({ touch: null, failsAt, life });
+      }
+    expect(failures).toBeGreaterThan(30);
   });
 
   test('keeps every field that the mirror does not change', async () => {

@@ -28,6 +28,11 @@ export interface AreaPlace {
  */
 export class ComponentStore implements MetaStore {
   #label: GmirrorLabel;
+  /**
+   * On stable storage the label is not DIRTY. What was found says nothing of that, since a flush of it may have failed;
+   * but a superblock that is not RUNNING is written only after that is so.
+   */
+  #isLabelClean: boolean;
   #settleArea: (() => Promise<void>) | null;
   readonly #turns = new Turns();
 
@@ -39,6 +44,7 @@ export class ComponentStore implements MetaStore {
     private readonly place: AreaPlace,
   ) {
     this.#label = label;
+    this.#isLabelClean = !label.diskFlags.dirty && !area.superblock.isRunning;
     this.#settleArea = place.settleArea ?? null;
   }
 
@@ -64,10 +70,10 @@ export class ComponentStore implements MetaStore {
     return this.#turns.run(async () => {
       await this.#settleArea?.();
       this.#settleArea = null;
-      const { isDirty } = labelStateOf(this.#label);
-      if (change.isRunning === false && isDirty) {
+      if (change.isRunning === false && !this.#isLabelClean) {
         await this.#writeLabel({ ...labelStateOf(this.#label), isDirty: false });
         await this.#flush();
+        this.#isLabelClean = true;
       }
       await this.area.writeSuperblock({ modifiedNs: 0n, ...change }, { flush: false });
     });
@@ -130,6 +136,7 @@ export class ComponentStore implements MetaStore {
       },
       diskFlags: { ...diskFlags, dirty, synchronizing, inactive: isInactive ?? diskFlags.inactive },
     };
+    if (dirty) this.#isLabelClean = false;
     await writeLabelSector(this.provider, next);
     this.#label = next;
   }
