@@ -9,6 +9,9 @@ export const AREA_TRANSFER_BYTES = 1_048_576;
 /** Blocks of the area written at once: enough to fill a link, and few enough not to delay other writes. */
 export const AREA_IN_FLIGHT_MAX = 32;
 
+/** Each connection that is lost leaves one at most, and what is found when the next one stands is one of the last. */
+export const UNANSWERED_SUPERBLOCKS_MAX = 8;
+
 /**
  * What a resync or a verify has in flight while callers are quiet: as much as `ggmirror copy`, which is what a link of
  * 1 Gbit/s holds at a round trip of 33 ms.

@@ -5,6 +5,7 @@ import { openComponent } from '../../src/mirror/start/open-component.js';
 import { superblockCheck } from '../../src/mirror/area/superblock-check.js';
 import { areaSizeBytes } from '../../src/protocol/area-layout.js';
 import { AREA_MEDIA_BYTES, newSuperblock } from '../support/area-model.js';
+import { FaultDevice } from '../support/fault-device.js';
 import { MemberWorld } from '../support/member-world.js';
 import { MemoryDevice } from '../support/memory-device.js';
 import { request } from '../../src/device/request.js';
@@ -28,6 +29,53 @@ test('a provider that nobody else has used since is the one that it was', async 
   expect(await holds(device, store)).toBe(true);
   await store.writeSuperblock({ syncid: 9 });
   expect(await holds(device, store)).toBe(true);
+});
+
+/** Writes a superblock whose answer is lost: it is there, or it never went out. */
+async function writeUnanswered(
+  { device, store }: { readonly device: FaultDevice; readonly store: AreaStore },
+  syncid: number,
+  isDone: boolean,
+): Promise<void> {
+  device.plan = ({ op, lengthBytes }) => {
+    if (op !== 'write') return null;
+    return isDone ? { kind: 'tear', keptBytes: lengthBytes } : { kind: 'fail', errno: 'ENOTCONN' };
+  };
+  await expect(store.writeSuperblock({ syncid })).rejects.toThrow();
+  device.plan = () => null;
+}
+
+test('a provider is the one that it was when its newest superblock is our own, whose answer was lost', async () => {
+  const { device: disk } = await makeArea();
+  const device = new FaultDevice(disk);
+  const opened = await AreaStore.open(device, AT_BYTES);
+  if (opened.state !== 'ok') throw new Error('no area');
+  const { store } = opened;
+  await store.writeSuperblock({ syncid: 1 });
+  await writeUnanswered({ device, store }, 2, true);
+  expect(await holds(disk, store)).toBe(true);
+  // However often that is tried again while there is no connection.
+  for (let tries = 0; tries < 100; tries++) await writeUnanswered({ device, store }, 3, false);
+  expect(await holds(disk, store)).toBe(true);
+  await store.writeSuperblock({ syncid: 3 });
+  expect(await holds(disk, store)).toBe(true);
+});
+
+test('it is not when another mirror went on from there, or from before that', async () => {
+  for (const isDone of [true, false]) {
+    const { device: disk } = await makeArea();
+    const device = new FaultDevice(disk);
+    const opened = await AreaStore.open(device, AT_BYTES);
+    if (opened.state !== 'ok') throw new Error('no area');
+    const { store } = opened;
+    await store.writeSuperblock({ syncid: 1 });
+    await writeUnanswered({ device, store }, 2, isDone);
+    const other = await AreaStore.open(disk, AT_BYTES);
+    if (other.state !== 'ok') throw new Error('no area');
+    // The same version as ours, if that is not there.
+    await other.store.writeSuperblock({ syncid: 2, isRunning: true });
+    expect(await holds(disk, store)).toBe(false);
+  }
 });
 
 test('a provider that another mirror has used is not: the smallest change of its superblock tells', async () => {

@@ -1,4 +1,4 @@
-import type { BlockDevice } from '../../device/block-device.js';
+import { DeviceError, type BlockDevice } from '../../device/block-device.js';
 import { AREA_BLOCK_BYTES } from '../../protocol/area-block.js';
 import {
   AREA_HEAD_BYTES,
@@ -13,10 +13,11 @@ import {
 import { assert } from '../../protocol/errors.js';
 import { encodeSuperblock, type Superblock } from '../../protocol/superblock.js';
 import { AreaBitmaps } from './area-bitmaps.js';
-import { AreaIo } from './area-io.js';
+import { AreaIo, type PlacedBlock } from './area-io.js';
 import { findSuperblock, newestSuperblock } from './area-superblock.js';
 import { BlockPair } from './block-pair.js';
 import { LogRing } from './log-ring.js';
+import { UNANSWERED_SUPERBLOCKS_MAX } from '../limits.js';
 import type { SuperblockChange } from './meta-store.js';
 import { BITMAP_PAGE_BYTES, RegionBitmap } from './region-bitmap.js';
 import { Turns } from '../turns.js';
@@ -62,6 +63,8 @@ export class AreaStore {
   readonly #bitmaps: AreaBitmaps;
   /** The superblock as it was found, while it is not known whether that is on stable storage; nor is the log's. */
   #found: Buffer | null;
+  /** Superblocks that failed to be written since one was: each of them may be there. */
+  #unanswered: readonly Buffer[] = [];
   readonly #turns = new Turns();
 
   private constructor(
@@ -141,10 +144,15 @@ export class AreaStore {
       const pair = this.#superblockPair;
       const next: Superblock = { ...this.#superblock, ...change, sequence: pair.nextSequence() };
       const placed = pair.place(encodeSuperblock(next));
-      await this.io.write([placed]);
+      await this.#writeUnlessLost(placed);
       pair.placed(placed.block);
       this.#superblock = next;
     });
+  }
+
+  /** Whether a superblock that is found there is one that we have tried to write, and nobody has told us how that went. */
+  mayHaveWritten(block: Buffer): boolean {
+    return this.#unanswered.some((one) => one.equals(block));
   }
 
   /** The whole set of hot extents: indices, ascending, at most LOG_EXTENTS_MAX. Copied. */
@@ -220,6 +228,18 @@ export class AreaStore {
     this.#superblockPair.rewritten(found);
     await this.#flushDevice();
     this.#found = null;
+  }
+
+  async #writeUnlessLost(placed: PlacedBlock): Promise<void> {
+    try {
+      await this.io.write([placed]);
+      this.#unanswered = [];
+    } catch (cause) {
+      // What never went out is not there.
+      const wentOut = !(cause instanceof DeviceError && cause.errno === 'ENOTCONN');
+      if (wentOut) this.#unanswered = [...this.#unanswered, placed.block].slice(-UNANSWERED_SUPERBLOCKS_MAX);
+      throw cause;
+    }
   }
 
   async #writeLog(extents: readonly number[]): Promise<void> {

@@ -5,9 +5,9 @@ import type { AreaStore } from './area-store.js';
 import { findSuperblock } from './area-superblock.js';
 
 /**
- * Whether a provider has no newer superblock than we know of. A newer one is another mirror's, which has used it while we
- * could not see it, and nothing that we know of its data is true any more; or it is our own, whose answer was lost, and
- * nobody could tell. `atBytes` is where the area begins.
+ * Whether a provider has no newer superblock than we know of, but for one of our own whose answer was lost. Any other is
+ * another mirror's, which has used it while we could not see it, and nothing that we know of its data is true any more:
+ * before that one wrote anything else it has written a superblock that is none of ours. `atBytes` is where the area begins.
  */
 export const superblockCheck = (area: AreaStore, atBytes: number): ContentCheck => ({
   offsetBytes: atBytes + superblockAt(0),
@@ -17,6 +17,7 @@ export const superblockCheck = (area: AreaStore, atBytes: number): ContentCheck 
     const found = findSuperblock([...blocks], { startBytes: atBytes, roomBytes: Number.MAX_SAFE_INTEGER });
     if (found.state !== 'ok') return false;
     const { areaId, sequence } = found.superblock;
-    return areaId.equals(area.superblock.areaId) && sequence <= area.superblock.sequence;
+    if (!areaId.equals(area.superblock.areaId)) return false;
+    return sequence <= area.superblock.sequence || area.mayHaveWritten(found.block);
   },
 });
