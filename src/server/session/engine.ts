@@ -137,7 +137,7 @@ export class Engine {
       this.#begun += 1;
       const request = this.#request;
       decodeHeader(this.#inputView, this.#at, request);
-      const refusal = refusalOf(request, this.terms);
+      const refusal = refusalOf(request, this.terms) ?? this.#hindranceOf(request);
       if (refusal !== null) this.#refuse(request, refusal);
       else if (request.command === COMMAND.write && request.lengthBytes > 0) {
         const missingBytes = HEADER.sizeBytes + request.lengthBytes - availableBytes;
@@ -147,6 +147,11 @@ export class Engine {
       else this.#serveOther(request);
       if (this.#outEnd >= this.#batchBytes) this.#send();
     }
+  }
+
+  /** What is late must not land on what is written now, nor may a read find the one or the other. */
+  #hindranceOf({ command }: RequestHeader): ErrnoName | null {
+    return this.memory.isAnyLate && command !== COMMAND.ping ? 'ETIMEDOUT' : null;
   }
 
   #refuse(request: RequestHeader, errno: ErrnoName): void {

@@ -18,6 +18,7 @@ const WORD = {
   slow: 7,
   isDirty: 8,
   isStopping: 9,
+  late: 10,
 } as const;
 const WORD_COUNT = 16;
 
@@ -187,6 +188,16 @@ export class SessionMemory {
 
   get slow(): number {
     return Atomics.load(this.#words, WORD.slow);
+  }
+
+  /** Slow changes that the client was told of as failed, and that may reach the disk yet. */
+  get isAnyLate(): boolean {
+    return Atomics.load(this.#words, WORD.late) > 0;
+  }
+
+  /** Watchdog: one more of those, or with -1 one less. */
+  addLate(count: 1 | -1): void {
+    Atomics.add(this.#words, WORD.late, count);
   }
 
   /** Watchdog: the engine is to end before its next read. Seen at once only by an engine that is not in a read. */

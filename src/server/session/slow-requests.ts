@@ -27,11 +27,14 @@ interface Pending {
   readonly request: RequestHeader;
   readonly timer: Timer;
   isAnswered: boolean;
+  /** It changes the medium at this moment. */
+  isChanging: boolean;
 }
 
 /**
  * Flushes and our own commands, done beside the engine so that they hold nothing up. Each is answered exactly once, at
- * the latest when the disk's time is up.
+ * the latest when the disk's time is up. A change that the disk still has then is counted as late, and while there is one
+ * the engine answers everything with ETIMEDOUT.
  */
 export class SlowRequests {
   /**
@@ -72,12 +75,14 @@ export class SlowRequests {
     decodeHeader(viewOf(header), 0, request);
     const { clock, timeoutMs } = this.options;
     const timer = clock.after(timeoutMs, () => {
+      // Before the client can know: it may write there again as soon as it does.
+      if (pending.isChanging) this.options.memory.addLate(1);
       this.#finish(
         pending,
         new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', `the disk is silent for ${timeoutMs / 1000} s`),
       );
     });
-    const pending: Pending = { header, request, timer, isAnswered: false };
+    const pending: Pending = { header, request, timer, isAnswered: false, isChanging: false };
     // A READ or WRITE here is one of nothing: the flush of clients before FreeBSD 14.
     if (request.command < COMMAND.writeZeroes) this.#flushes.add(pending);
     else {
@@ -106,8 +111,10 @@ export class SlowRequests {
       if (pending.isAnswered) continue;
       this.#running += 1;
       const body = pending.request.command === COMMAND.checksum ? this.#checksumBody(pending.request) : null;
+      pending.isChanging = body === null;
       const end = (error: unknown): void => {
         this.#running -= 1;
+        if (pending.isChanging && pending.isAnswered) this.options.memory.addLate(-1);
         this.#finish(pending, error, body);
         this.#runNext();
       };

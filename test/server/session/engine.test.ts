@@ -182,6 +182,28 @@ describe('the engine', () => {
     }
   });
 
+  test('does nothing while a change that was given up may still reach the disk, and goes on afterwards', () => {
+    const write = request(COMMAND.write, 0, 512, 1, pattern(512, 1));
+    const rest = [request(COMMAND.read, 0, 512, 2), request(COMMAND.flush, 0, 0, 3)];
+    const input = Buffer.concat([write, ...rest]);
+    const late = serve(input, { prepare: (_device, memory) => memory.addLate(1) });
+    expect(late.answers.map(({ seq, errorNumber }) => [seq, errorNumber])).toEqual([
+      [1, 60],
+      [2, 60],
+      [3, 60],
+    ]);
+    expect(late.device.calls).toEqual([]);
+    expect(late.slow).toEqual([]);
+    const over = serve(input, {
+      prepare: (_device, memory) => {
+        memory.addLate(1);
+        memory.addLate(-1);
+      },
+    });
+    expect(over.answers.map(({ errorNumber }) => errorNumber)).toEqual([0, 0]);
+    expect(over.slow).toHaveLength(1);
+  });
+
   test("answers a disk's failure with its errno, says so, and goes on", () => {
     const { answers, failed, reason, memory } = serve(
       Buffer.concat([request(COMMAND.write, 0, 512, 1, pattern(512, 1)), request(COMMAND.read, 0, 512, 2)]),

@@ -152,6 +152,30 @@ describe('slow requests', () => {
     expect(calls).toHaveLength(4);
   });
 
+  test.each([
+    { what: 'trim', command: COMMAND.trim },
+    { what: 'write-zeroes', command: COMMAND.writeZeroes },
+  ])('a $what that hangs is late until the disk is done with it', async ({ command }) => {
+    send(command, 0, 4096, 1);
+    expect(memory.isAnyLate).toBe(false);
+    clock.advance(20_000);
+    expect(answers.map((answer) => answer.errorNumber)).toEqual([60]);
+    expect(memory.isAnyLate).toBe(true);
+    await calls[0]?.end();
+    expect(memory.isAnyLate).toBe(false);
+  });
+
+  test('what changes nothing, or never began, is not late', async () => {
+    send(COMMAND.checksum, 0, 65_536, 1);
+    send(COMMAND.checksum, 0, 65_536, 2);
+    for (const [seq, command] of [COMMAND.flush, COMMAND.trim].entries()) send(command, 0, 0, 3 + seq);
+    clock.advance(20_000);
+    expect(answers).toHaveLength(4);
+    expect(memory.isAnyLate).toBe(false);
+    for (const call of calls) await call.end();
+    expect(memory.isAnyLate).toBe(false);
+  });
+
   test('one that timed out before its turn is never begun', async () => {
     for (let seq = 1; seq <= 3; seq++) send(COMMAND.trim, seq * 512, 512, seq);
     clock.advance(20_000);
