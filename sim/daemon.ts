@@ -119,7 +119,8 @@ export class Daemon {
     const log = { debug: silent, info: silent, warn: silent, error: silent };
     this.#assembled = assembled;
     this.#listenTo(mirror);
-    this.#reconnect = new Reconnect({ mirror, reopen, clock: process, log });
+    const look = (component: Component) => assembled.look(component);
+    this.#reconnect = new Reconnect({ mirror, reopen, look, clock: process, log });
     this.#reconnect.start();
   }
 

@@ -30,6 +30,7 @@ export function serveSessions(
     return openExport(`ggate://${to.name}${EXPORT_PATH}`, uri, {
       timeoutMs,
       clients: own,
+      access: 'rw',
       tls: {},
       clock: process,
       random: chance.fork(`client ${clients}`),

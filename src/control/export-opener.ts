@@ -18,6 +18,8 @@ export interface ExportOptions extends Pick<RemoteOptions, 'random' | 'connectTc
 export interface OpenExportOptions extends ExportOptions {
   /** Of this provider alone. */
   readonly clients: OwnClients;
+  /** 'ro' also while somebody else writes to it. */
+  readonly access: 'rw' | 'ro';
 }
 
 /**
@@ -29,7 +31,7 @@ export async function openExport(
   uri: GgateUri,
   options: OpenExportOptions,
 ): Promise<OpenedProvider> {
-  const { timeoutMs, clients, ...rest } = options;
+  const { timeoutMs, clients, access, ...rest } = options;
   const client = clients.take();
   const free = (): void => void (client.isFree = true);
   let check: ContentCheck | null = null;
@@ -37,7 +39,7 @@ export async function openExport(
   const lost = new Promise<DeviceError>((resolve) => (isLost = resolve));
   const opening = openRemote({
     uri,
-    access: 'rw',
+    access,
     ...rest,
     instanceId: client.instanceId,
     requestTimeoutMs: timeoutMs,

@@ -256,7 +256,8 @@ export class MirrorService implements RunningMirror {
 
 function reconnectOf(assembled: AssembledMirror, { clock, log }: MirrorServiceOptions): Reconnect {
   const reopen = (component: Component): ReturnType<AssembledMirror['reopen']> => assembled.reopen(component);
-  return new Reconnect({ mirror: assembled.mirror, reopen, clock, log });
+  const look = (component: Component): ReturnType<AssembledMirror['look']> => assembled.look(component);
+  return new Reconnect({ mirror: assembled.mirror, reopen, look, clock, log });
 }
 
 const doubtful = (doubt: string): AssembleError =>

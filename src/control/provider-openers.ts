@@ -24,9 +24,15 @@ export function providerOpener(
     return { ...common, isLocal: true, open: () => openLocal(path, areaPath, options) };
   }
   const uri = parseGgateUri(provider);
-  const clients = new OwnClients(options.random ?? systemRandom);
-  const opening = { ...options, timeoutMs, clients };
-  return { ...common, isLocal: false, open: () => openExport(provider, uri, opening) };
+  const random = options.random ?? systemRandom;
+  const [writing, looking] = [new OwnClients(random), new OwnClients(random)];
+  const opening = { ...options, timeoutMs };
+  return {
+    ...common,
+    isLocal: false,
+    open: () => openExport(provider, uri, { ...opening, access: 'rw', clients: writing }),
+    look: () => openExport(provider, uri, { ...opening, access: 'ro', clients: looking }),
+  };
 }
 
 async function openLocal(

@@ -9,6 +9,8 @@ import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from './limits.js';
 export interface ReconnectOptions {
   readonly mirror: Mirror;
   readonly reopen: (component: Component) => Promise<Arrival>;
+  /** AssembledMirror's. */
+  readonly look: (component: Component) => Promise<Arrival | null>;
   readonly clock: Clock;
   readonly log: ServerLog;
 }
@@ -162,11 +164,25 @@ export class Reconnect {
       effort.reason = null;
     } catch (error) {
       const reason = messageOf(error);
-      if (!component.isConnected) component.trouble = reason;
+      if (isBusy(error)) await this.#look(component);
+      // What it was refused for says more, unless a person has settled that.
+      if (!component.isConnected && (component.refused === null || component.isDiscarded))
+        component.trouble = reason;
       // It may stay away for days; a line for each attempt would say nothing new.
       if (reason !== effort.reason)
         log.warn({ mirror: mirror.name, component: component.name, reason }, 'not back yet');
       effort.reason = reason;
+    }
+  }
+
+  /** Somebody else uses it; if that is its own mirror, on another machine, it is to be known. Never rejects. */
+  async #look(component: Component): Promise<void> {
+    try {
+      const seen = await this.options.look(component);
+      if (this.#isStopped) await seen?.media.close();
+      else if (seen !== null) await this.options.mirror.returns.look(component, seen);
+    } catch {
+      // Nobody can look; the next attempt may.
     }
   }
 
@@ -186,6 +202,8 @@ export class Reconnect {
     return component.refused !== null;
   }
 }
+
+const isBusy = (error: unknown): boolean => error instanceof DeviceError && error.errno === 'EBUSY';
 
 /** What an administrator's rebuild drops a component with. */
 export const droppedForRebuild = (component: Component): DeviceError =>

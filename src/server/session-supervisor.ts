@@ -80,8 +80,8 @@ export interface SupervisorOptions<Session> {
 
 /**
  * The sessions of one daemon, and the rule that a thing has one writer. Invariants: unless `isShared`, `#running` holds at
- * most one session that may write for each identity; nothing that runs is on what is released, but for sessions that are
- * being ended.
+ * most one session that may write for each identity; nothing that may write is on what is released, but for sessions that
+ * are being ended.
  */
 export class SessionSupervisor<Session extends SupervisedSession> implements SessionHost {
   readonly #running = new Set<Session>();
@@ -131,8 +131,8 @@ export class SessionSupervisor<Session extends SupervisedSession> implements Ses
   }
 
   /**
-   * Lets go of what the path leads to: its sessions are ended in order, which flushes what they wrote, and new ones are
-   * refused with EBUSY until takeBack(). Resolves, when the last of them is gone, with whether it was served until now.
+   * Lets go of what the path leads to: its sessions are ended in order, which flushes what they wrote, and new ones that may
+   * write are refused with EBUSY until takeBack(). Resolves, when the last of them is gone, with whether it was served until now.
    * Rejects with ReleaseError, and then it is served as before: a client that writes is only sent away if `isForced`.
    */
   async release(
@@ -185,11 +185,13 @@ export class SessionSupervisor<Session extends SupervisedSession> implements Ses
       throw new ReleaseError('HANGS', `${path}: a session does not end, because a request hangs in the disk`);
     }
     const fields = { export: path, holder, sessions: users.length };
-    this.options.log.warn(fields, 'released: clients are refused until it is taken back');
+    this.options.log.warn(fields, 'released: clients that may write are refused until it is taken back');
   }
 
   #obstacleTo(request: AttachRequest, identity: string): ErrnoName | null {
-    if (this.#isDraining || this.#released.has(identity)) return 'EBUSY';
+    if (this.#isDraining) return 'EBUSY';
+    // Who only reads may look what has become of it: another mirror, whether it was written without that one.
+    if (request.access !== 'ro' && this.#released.has(identity)) return 'EBUSY';
     return this.options.obstacleTo?.(request) ?? null;
   }
 

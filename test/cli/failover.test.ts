@@ -133,6 +133,16 @@ describe('a backup that is promoted while the primary lives', () => {
     await primary.write(0, ofPrimary);
     await backup.write(0, ofBackup);
     expect((await primary.read(0, ofPrimary.length)).equals(ofPrimary)).toBe(true);
+    // Both still run, and neither can have the other's image: it is noticed all the same.
+    await until('a split brain', async () => {
+      const { refused } = componentOf(await primary.status(), backup.uri);
+      return refused?.outcome === 'split brain';
+    });
+    const shown = await primary.run('status');
+    expect(shown).toMatchObject({ code: 5 });
+    expect(shown.stdout).toContain(`${backup.uri} (DISCONNECTED, SPLIT BRAIN)`);
+    const busy = await primary.fail('resolve', hosts.name, '--discard', backup.uri, '--force');
+    expect(busy).toContain('another client is writing to it');
     await backup.succeed('demote', hosts.name);
     await primary.stopMirror();
     const split = await primary.fail('start', hosts.name, primary.image, backup.uri);

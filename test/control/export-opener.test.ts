@@ -41,7 +41,14 @@ async function open(timeoutMs: number): Promise<void> {
     return socket;
   };
   const clients = new OwnClients(systemRandom);
-  ({ device } = await openExport('backup', uri, { timeoutMs, tls: {}, clock, connectTcp, clients }));
+  ({ device } = await openExport('backup', uri, {
+    timeoutMs,
+    tls: {},
+    clock,
+    connectTcp,
+    clients,
+    access: 'rw',
+  }));
 }
 
 const isWaiting = (): Promise<unknown> => until('a connection', () => waiting.length > 0);

@@ -59,7 +59,13 @@ async function begin(): Promise<Scene> {
     events: { changed: (what, component) => reconnect?.changed(what, component) },
   });
   const { mirror, members } = running;
-  reconnect = new Reconnect({ mirror, reopen: (one) => running.reopen(one), clock, log: new MemoryLog() });
+  reconnect = new Reconnect({
+    mirror,
+    reopen: (one) => running.reopen(one),
+    look: (one) => running.look(one),
+    clock,
+    log: new MemoryLog(),
+  });
   reconnect.start();
   const control = { name: 'm', mirror, members, reconnect, openerOf: server.guarded };
   const ask: Scene['ask'] = (command) =>

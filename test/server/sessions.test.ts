@@ -133,13 +133,14 @@ describe('sessions', () => {
     const HOLDER = { holder: 'mirror/data', isForced: false };
     const FORCED = { ...HOLDER, isForced: true };
 
-    test('are refused, however their path is spelled, until they are taken back', async () => {
+    test('are refused to who may write, however their path is spelled, until they are taken back', async () => {
       const link = scratch.path('link.img');
       symlinkSync(image, link);
       await serve([image, link]);
       expect(await server.sessions.release(link, HOLDER)).toBe(true);
       expect(await clients.attempt()).toBe(EBUSY);
-      expect(await clients.attempt({ path: link, access: 'ro' })).toBe(EBUSY);
+      expect(await clients.attempt({ access: 'wo' })).toBe(EBUSY);
+      expect(await clients.attempt({ path: link, access: 'ro' })).toBe(0);
       expect(server.sessions.released).toEqual([{ path: link, holder: 'mirror/data' }]);
       expect(await server.sessions.takeBack('mirror/data', null)).toHaveLength(1);
       expect(await clients.attempt()).toBe(0);

@@ -1,4 +1,10 @@
-import { judgeArrival, type ArrivalRefusal, type CopyWish, type RefusedArrival } from './arrival.js';
+import {
+  judgeArrival,
+  type ArrivalRefusal,
+  type CopyWish,
+  type RefusedArrival,
+  type Verdict,
+} from './arrival.js';
 import type { Component } from '../component.js';
 import { givenUp } from '../decide/split-brain-policy.js';
 import type { Journal } from '../journal/journal.js';
@@ -26,23 +32,9 @@ export async function receive(
   host: ReceptionHost,
 ): Promise<'accept' | 'unwanted' | ArrivalRefusal> {
   if (!mayCome(component)) return 'unwanted';
-  const { options, journal } = host;
-  // What is written down about it counts, and this may be the loss of it.
-  await journal.lossesRecorded();
-  const inStep = host.active.map(({ identity }) => identity.slot).sort((one, other) => one - other);
-  const { superblock, touch, media } = arrival;
-  const { genid, syncid } = superblock;
-  const { slot, uuid: componentUuid } = component.identity;
-  const verdict = judgeArrival(
-    { superblock, touch, genid, syncid },
-    {
-      mirrorUuid: options.uuid,
-      componentUuid,
-      mediaSizeBytes: options.mediaSizeBytes,
-      mirror: journal.side(inStep[0] ?? slot),
-      isFull: component.isFull,
-    },
-  );
+  const { options } = host;
+  const { superblock, media } = arrival;
+  const { verdict, inStep } = await judge(component, arrival, host);
   if (verdict.outcome === 'foreign' || verdict.outcome === 'resized')
     return refuse(component, host, { outcome: verdict.outcome, copyBytes: null }, superblock.mediaSizeBytes);
   const decider = component.isDiscarded ? 'a person' : (options.afterSplitBrain ?? 'disconnect');
@@ -67,6 +59,48 @@ export async function receive(
     options.events.changed('discarded', component, `as ${decider} has it`);
   }
   return 'accept';
+}
+
+/**
+ * A component is used by somebody else, which may be its own mirror, run on another machine: if each was written without the
+ * other, or it has what is missing here, that is said now, and not when they meet. Once, and taken back when it is not so
+ * any more. Nothing of the component is changed. Rejects with DeviceError.
+ */
+export async function lookAt(component: Component, arrival: Arrival, host: ReceptionHost): Promise<void> {
+  const { verdict, inStep } = await judge(component, arrival, host);
+  const { outcome } = verdict;
+  const before = component.refused?.outcome;
+  if (outcome !== 'split brain' && outcome !== 'newer') {
+    if (!component.isConnected) component.refused = null;
+    return;
+  }
+  if (outcome === before) return;
+  const own = await ownAccount(arrival.media.store, inStep);
+  if (mayCome(component)) refuse(component, host, { outcome, copyBytes: copyBytes(component, own, verdict) });
+}
+
+async function judge(
+  component: Component,
+  { superblock, touch }: Arrival,
+  host: ReceptionHost,
+): Promise<{ readonly verdict: Verdict; readonly inStep: readonly number[] }> {
+  const { options, journal } = host;
+  // What is written down about it counts, and this may be the loss of it.
+  await journal.lossesRecorded();
+  const inStep = host.active.map(({ identity }) => identity.slot).sort((one, other) => one - other);
+  const { genid, syncid } = superblock;
+  const { slot, uuid: componentUuid } = component.identity;
+  const verdict = judgeArrival(
+    { superblock, touch, genid, syncid },
+    {
+      mirrorUuid: options.uuid,
+      componentUuid,
+      mediaSizeBytes: options.mediaSizeBytes,
+      mirror: journal.side(inStep[0] ?? slot),
+      isFull: component.isFull,
+    },
+  );
+  return { verdict, inStep };
 }
 
 /** Whether the policy gives it up. What callers of this mirror have written is never given up under them. */

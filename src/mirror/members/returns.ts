@@ -5,7 +5,7 @@ import { mayLackFlushed } from '../journal/marks.js';
 import type { Arrival } from '../mirror-options.js';
 import type { MirrorReads } from '../mirror-reads.js';
 import type { ByteRange } from '../../protocol/geometry.js';
-import { receive, type ReceptionHost } from './reception.js';
+import { lookAt, receive, type ReceptionHost } from './reception.js';
 import type { RangeLocks } from '../range-locks.js';
 import type { RegionBitmap } from '../area/region-bitmap.js';
 import { markedRuns, rangeOfRun } from '../area/region-runs.js';
@@ -42,6 +42,15 @@ export class Returns {
     if (outcome === 'accept') return await this.admit(component, arrival.media);
     await arrival.media.close();
     return outcome;
+  }
+
+  /** Of a component that somebody else uses: see lookAt(). Closes its media. */
+  async look(component: Component, arrival: Arrival): Promise<void> {
+    try {
+      await lookAt(component, arrival, this.host);
+    } finally {
+      await arrival.media.close();
+    }
   }
 
   /** A component that is behind is there, and all that it may miss is marked. */

@@ -58,6 +58,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
       mirror,
       members: new Membership(mirror, assembly),
       reopen: (component) => assembly.reopen(component, (label) => learn(mirror, component, label)),
+      look: (component) => assembly.look(component),
       openers: () => assembly.openers,
       close: () => mirror.close(),
     };

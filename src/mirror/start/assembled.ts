@@ -58,6 +58,11 @@ export interface AssembledMirror {
    * if what is there now has no label or private area that could be believed.
    */
   reopen(component: Component): Promise<Arrival>;
+  /**
+   * Looks at a component that somebody else uses, without a change to it: for Returns.look(), which closes its media. Null
+   * where that can't be. Rejects with DeviceError.
+   */
+  look(component: Component): Promise<Arrival | null>;
   /** How its components are reached, in the order of their slots; but for those that nobody has named. */
   readonly openers: () => readonly ProviderOpener[];
   /** Ends the mirror cleanly. Safe to call twice. */

@@ -124,6 +124,20 @@ export class Assembly {
     return { media, superblock, touch };
   }
 
+  /**
+   * What one is like that somebody else uses now, to be read only; whoever asked closes its media. Null where that can't be,
+   * or if it is no component. Rejects with DeviceError.
+   */
+  async look(component: Component): Promise<Arrival | null> {
+    const opener = this.#openers.get(component.identity.slot);
+    if (opener?.look === undefined) return null;
+    const opened = await openComponent(await opener.look());
+    if (opened.state === 'bare') await opened.close();
+    if (opened.state !== 'ok') return null;
+    // Its user writes label and superblock one after the other: between the two that looks like somebody else's touch.
+    return { media: opened.media, superblock: opened.superblock, touch: null };
+  }
+
   /** Wipes label and private area of one that is not connected, and removes its area file. Rejects as reopen(), and if it is another one now. */
   async erase(component: Component): Promise<void> {
     // It may have been lost just now.

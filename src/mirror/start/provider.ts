@@ -65,4 +65,6 @@ export interface ProviderOpener {
   readonly lastSizeBytes?: number;
   /** Rejects with DeviceError. Again after a loss; what was opened before is closed by then. */
   open(): Promise<OpenedProvider>;
+  /** Opens it to be read only, also while somebody else writes to it. Rejects with DeviceError. Left out: it can't be. */
+  readonly look?: () => Promise<OpenedProvider>;
 }
