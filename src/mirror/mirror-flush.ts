@@ -39,6 +39,8 @@ interface Waiter {
   readonly answer: (error: DeviceError | null) => void;
   /** Not the mirror's own. */
   readonly isCaller: boolean;
+  /** What it fails with if it does not fail by itself. */
+  owed: DeviceError | null;
 }
 
 function noneFlushed([denied]: readonly Component[]): DeviceError {
@@ -75,13 +77,11 @@ export class MirrorFlush {
   constructor(private readonly host: FlushHost) {}
 
   start(io: BlockIo): void {
-    const answer = (error: DeviceError | null): void => {
-      const told = error ?? this.#owed;
-      this.#owed = null;
+    const answer = (told: DeviceError | null): void => {
       if (this.host.mustWait) this.#answerWhenRecorded(io, told);
       else io.done(told);
     };
-    this.#turns.add({ answer, isCaller: true });
+    this.#turns.add({ answer, isCaller: true, owed: null });
   }
 
   /** Not for run(): the journal itself waits for that one. */
@@ -110,7 +110,7 @@ export class MirrorFlush {
   /** Rejects if no ACTIVE component could flush. */
   async run(): Promise<void> {
     const error = await new Promise<DeviceError | null>((resolve) => {
-      this.#turns.add({ answer: resolve, isCaller: false });
+      this.#turns.add({ answer: resolve, isCaller: false, owed: null });
     });
     if (error !== null) throw error;
   }
@@ -123,8 +123,15 @@ export class MirrorFlush {
   }
 
   #answer(waiters: readonly Waiter[], error: DeviceError | null): void {
-    if (!waiters.some(({ isCaller }) => isCaller)) this.#owed ??= error;
-    for (const { answer } of waiters) answer(error);
+    const callers = waiters.filter(({ isCaller }) => isCaller);
+    const owed = this.#owed;
+    if (callers.length === 0) this.#owed ??= error;
+    else {
+      this.#owed = null;
+      // Whoever has asked by now may count on the same writes.
+      for (const asked of [...callers, ...this.#turns.running]) if (asked.isCaller) asked.owed ??= owed;
+    }
+    for (const waiter of waiters) waiter.answer(error ?? waiter.owed);
   }
 
   async #flush(): Promise<DeviceError | null> {

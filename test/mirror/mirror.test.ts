@@ -408,6 +408,22 @@ describe('a mirror', () => {
     expect(outcomes.map((error) => error?.errno)).toEqual(['EIO', undefined]);
   });
 
+  test.each([
+    { when: 'together, behind one of its own', isOwnFirst: true },
+    { when: 'one behind the other', isOwnFirst: false },
+  ])('tells it to all who ask before anybody was told: $when', async ({ isOwnFirst }) => {
+    const rig = makeRig({ count: 1 });
+    await writeBytes(rig.mirror, 0, block(1));
+    let failures = 1;
+    disk(rig, 0).fault.plan = (io) => (io.op === 'flush' && failures-- > 0 ? failing() : null);
+    await expect(rig.mirror.flushAll()).rejects.toMatchObject({ errno: 'EIO' });
+    const ask = () => start(rig.mirror, 'flush', { offsetBytes: 0, lengthBytes: 0 });
+    const own = isOwnFirst ? rig.mirror.flushAll() : null;
+    const outcomes = [...(await Promise.all([ask(), ask()])), await ask()];
+    expect(outcomes.map((error) => error?.errno)).toEqual(['EIO', 'EIO', undefined]);
+    await own;
+  });
+
   test('zeroes a trimmed range on every component, so that they stay the same', async () => {
     const rig = makeRig();
     await writeBytes(rig.mirror, 0, block(1));

@@ -12,8 +12,9 @@ export class ExchangeableDevice implements BlockDevice {
   #whenQuiet: (() => void) | null = null;
   /** There is no device any more: why. */
   #failure: DeviceError | null = null;
-  /** Of writes that were answered as good: the next flush of a user tells it. */
+  /** Of writes that were answered as good: the next flush of a user tells it, and so do all that are under way by then. */
   #owed: DeviceError | null = null;
+  readonly #flushes = new Set<CountedIo>();
 
   /** `cameAlone` is told of each request that comes while none is under way. */
   constructor(
@@ -44,7 +45,9 @@ export class ExchangeableDevice implements BlockDevice {
     else {
       if (this.#inFlight === 0) this.cameAlone();
       this.#inFlight += 1;
-      this.device.start(new CountedIo(io, this.#finished));
+      const counted = new CountedIo(io, this.#finished);
+      if (io.op === 'flush') this.#flushes.add(counted);
+      this.device.start(counted);
     }
   }
 
@@ -81,27 +84,35 @@ export class ExchangeableDevice implements BlockDevice {
     for (const io of held) this.start(io);
   }
 
-  readonly #finished = (io: BlockIo, error: DeviceError | null): void => {
+  readonly #finished = (counted: CountedIo, error: DeviceError | null): void => {
     this.#inFlight -= 1;
     if (this.#inFlight === 0) this.#whenQuiet?.();
-    if (io.op !== 'flush') io.done(error);
-    else {
-      const told = error ?? this.#owed;
-      this.#owed = null;
-      io.done(told);
-    }
+    if (counted.op === 'flush') this.#tellOwed();
+    this.#flushes.delete(counted);
+    counted.end(error);
   };
+
+  #tellOwed(): void {
+    for (const flush of this.#flushes) flush.owed ??= this.#owed;
+    this.#owed = null;
+  }
 }
 
 class CountedIo extends PassedOnIo {
+  owed: DeviceError | null = null;
+
   constructor(
     io: BlockIo,
-    private readonly finished: (io: BlockIo, error: DeviceError | null) => void,
+    private readonly finished: (counted: CountedIo, error: DeviceError | null) => void,
   ) {
     super(io);
   }
 
   done(error: DeviceError | null): void {
-    this.finished(this.io, error);
+    this.finished(this, error);
+  }
+
+  end(error: DeviceError | null): void {
+    this.io.done(error ?? this.owed);
   }
 }
