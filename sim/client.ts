@@ -84,7 +84,11 @@ export class Client {
     this.counts.writes += 1;
     this.#send(mirror, { op, ...bytesOf(range), buffer }, (error) => {
       if (error === null) registers.acknowledge(write, world.nextOrder());
-      else registers.abort(write, world.nextOrder());
+      else {
+        registers.abort(write, world.nextOrder());
+        // Nobody took it, or the only good copy failed: what that has not flushed it may not have.
+        this.options.budget?.flushFailed();
+      }
       // Whoever looks at the buffer now looks at somebody else's memory.
       buffer?.fill(0xee);
     });

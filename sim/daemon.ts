@@ -47,6 +47,7 @@ export class Daemon {
   #reconnect: Reconnect | null = null;
   #hadLocal = false;
   #hotExtents: readonly number[] = [];
+  readonly #opened = new Set<number>();
   isStopping = false;
 
   constructor(private readonly options: DaemonOptions) {
@@ -74,6 +75,11 @@ export class Daemon {
   /** What the log may say on disks: as it was put there last, and as it was to be. */
   get hotExtents(): readonly number[] {
     return this.#hotExtents;
+  }
+
+  /** The hosts whose disks it could open, by index. */
+  get opened(): readonly number[] {
+    return [...this.#opened];
   }
 
   /** The hosts of components to which everything is copied, and that are not said to be in step yet. */
@@ -213,8 +219,11 @@ export class Daemon {
   #openerOf(host: Host): ProviderOpener {
     const isLocal = host === this.host;
     const clients = new OwnClients(this.options.chance.fork(`client of ${host.name}`));
-    const open = (): Promise<OpenedProvider> =>
-      isLocal ? this.#openLocal() : this.#openRemote(host, clients);
+    const open = async (): Promise<OpenedProvider> => {
+      const opened = await (isLocal ? this.#openLocal() : this.#openRemote(host, clients));
+      this.#opened.add(this.options.cluster.hosts.indexOf(host));
+      return opened;
+    };
     return { name: host.name, isLocal, open };
   }
 

@@ -164,7 +164,8 @@ export class Operator {
     const { world } = this.options.cluster;
     if (daemon === null || !this.#isUp || daemon.isStopping) return;
     this.#commands.add(index);
-    const touched = what === 'forget' ? [...this.options.cluster.hosts.keys()] : [index];
+    // Nobody comes back by being forgotten once more.
+    const touched = what === 'forget' ? roster.named : [index];
     const mayLeave = what === 'remove' || what === 'forget';
     if (mayLeave || what === 'insert')
       for (const one of touched) {
@@ -295,8 +296,10 @@ export class Operator {
     }
     const [name = ''] = error.message.split(' ');
     if (error.code === 'ASSEMBLE_FOREIGN' && this.roster.deny(name)) return;
+    // Those that are behind may not know of each other.
+    const isKnown = daemon.opened.some((index) => this.#inStep.has(index));
     // Without the source there is no start; that is what the others say.
-    if (error.code === 'ASSEMBLE_SPLIT_BRAIN' || error.code === 'ASSEMBLE_FOREIGN')
+    if (error.code === 'ASSEMBLE_SPLIT_BRAIN' || (error.code === 'ASSEMBLE_FOREIGN' && isKnown))
       world.fail(`a start is refused without need: ${error.message}`);
   }
 
