@@ -7,6 +7,7 @@ import { ActivityLog } from './activity-log.js';
 import { Component, type ComponentIdentity, type ComponentMedia } from './component.js';
 import { ComponentSet } from './component-set.js';
 import { conductNow, firstConduct } from './conduct.js';
+import { endOf, refuseEnded } from './ended.js';
 import { Journal } from './journal/journal.js';
 import { MirrorFlush } from './mirror-flush.js';
 import { MirrorReads } from './mirror-reads.js';
@@ -148,7 +149,10 @@ export class Mirror implements BlockDevice {
   }
 
   start(request: BlockIo): void {
-    assert(!this.#isClosed, 'mirror: a request after the end');
+    if (this.#isClosed) {
+      refuseEnded(this.name, request);
+      return;
+    }
     const io = this.pace.isWatching ? this.pace.watch(request) : request;
     if (io.op === 'flush') {
       this.#flush.start(io);
@@ -300,9 +304,10 @@ export class Mirror implements BlockDevice {
    */
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    if (this.#writes > 0) await new Promise<void>((resolve) => this.#whenQuiet.push(resolve));
+    // Who is told of the last one may begin another one at once.
+    while (this.#writes > 0) await new Promise<void>((resolve) => this.#whenQuiet.push(resolve));
     this.#isClosed = true;
-    const ending = new DeviceError('DEVICE_CLOSED', 'ENXIO', `${this.name} is stopped`);
+    const ending = endOf(this.name);
     await Promise.all([this.returns.finishAll(ending), this.#verify?.stop()]);
     this.#heartbeat.stop();
     // One that was under way already has left what was written meanwhile.

@@ -472,6 +472,54 @@ describe('a mirror', () => {
     expect([...(durable.bitmaps.get(1) ?? [])]).toEqual([3]);
   });
 
+  test('ends cleanly behind a write that the end of another one begins', async () => {
+    const rig = makeRig();
+    disk(rig, 0).fault.plan = (io) => (io.op === 'write' && io.offsetBytes === 0 ? { kind: 'hold' } : null);
+    const ends: (DeviceError | null)[] = [];
+    const write = (offsetBytes: number, next: () => void): void => {
+      const io = { op: 'write', offsetBytes, lengthBytes: 4096, buffer: block(1), bufferAt: 0 } as const;
+      const done = (error: DeviceError | null): void => {
+        ends.push(error);
+        next();
+      };
+      rig.mirror.start({ ...io, done });
+    };
+    write(0, () => write(4096, () => undefined));
+    await rig.settle();
+    const closed = rig.mirror.close();
+    disk(rig, 0).fault.plan = () => null;
+    disk(rig, 0).fault.release();
+    await closed;
+    expect(ends).toEqual([null, null]);
+    expect(disk(rig, 0).store.durable.superblock.isRunning).toBe(false);
+    expect(at(rig, 1, 4096)?.equals(block(1))).toBe(true);
+  });
+
+  test('answers the rest of a long read that is under way at the end, and does not end by it', async () => {
+    const rig = makeRig();
+    const ends: (string | null)[] = [];
+    const read = (next: () => void): void => {
+      const io = {
+        op: 'read',
+        offsetBytes: 0,
+        lengthBytes: 4096,
+        buffer: Buffer.alloc(4096),
+        bufferAt: 0,
+      } as const;
+      const done = (error: DeviceError | null): void => {
+        ends.push(error?.code ?? null);
+        next();
+      };
+      rig.mirror.start({ ...io, done });
+    };
+    disk(rig, 0).fault.plan = (io) => (io.op === 'read' ? { kind: 'hold' } : null);
+    read(() => read(() => undefined));
+    const closed = rig.mirror.close();
+    disk(rig, 0).fault.release();
+    await closed;
+    expect(ends).toEqual([null, 'DEVICE_CLOSED']);
+  });
+
   test('resyncs no faster than it is allowed to', async () => {
     const rig = makeRig({ options: { resyncBytesPerSecond: 1_048_576 } });
     rig.mirror.drop(rig.component(1), lost('disk1'));
