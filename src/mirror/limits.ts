@@ -3,11 +3,15 @@ import { REGION_SIZE_BYTES } from '../protocol/geometry.js';
 
 /** Every bound of the mirror, with its reason. */
 
-/** One read of bitmap blocks: few requests for a large medium, and little memory. */
+/** One read or write of bitmap blocks: few requests for a large medium, and little memory. */
 export const AREA_TRANSFER_BYTES = 1_048_576;
 
-/** Blocks of the area written at once: enough to fill a link, and few enough not to delay other writes. */
+/** Writes to the area at once: enough to fill a link, and few enough not to delay other writes. */
 export const AREA_IN_FLIGHT_MAX = 32;
+export const AREA_IN_FLIGHT_BYTES = 2 * AREA_TRANSFER_BYTES;
+
+/** From so many blocks on with others between them it takes less time to read and write these too. */
+export const AREA_SCATTERED_MIN = 16;
 
 /** Each connection that is lost leaves one at most, and what is found when the next one stands is one of the last. */
 export const UNANSWERED_SUPERBLOCKS_MAX = 8;

@@ -21,10 +21,14 @@ export interface BitmapBlock {
   readonly bits: Buffer;
 }
 
-/** A sealed block in memory of its own. */
-export function encodeBitmap(place: BitmapPlace, { sequence, areaId, bits }: BitmapBlock): Buffer {
+/** A sealed block, in `into`, which is all zeros, or in memory of its own. */
+export function encodeBitmap(
+  place: BitmapPlace,
+  { sequence, areaId, bits }: BitmapBlock,
+  into?: Buffer,
+): Buffer {
   assert(bits.length === BITMAP_BITS_BYTES, 'bitmap block: wrong size of bits');
-  const block = newBlock({ kind: AREA_KIND.bitmap, sequence, areaId });
+  const block = newBlock({ kind: AREA_KIND.bitmap, sequence, areaId }, into);
   block.writeUInt32LE(place.slot, AT.slot);
   block.writeUInt32LE(place.index, AT.index);
   bits.copy(block, AT.bits);

@@ -19,10 +19,10 @@ export interface AreaBlockHeader {
   readonly areaId: Buffer;
 }
 
-/** A block of zeros but for its header; the caller fills the body and then calls sealBlock. */
-export function newBlock(header: AreaBlockHeader): Buffer {
+/** A block of zeros but for its header, made in one that is all zeros; the caller fills the body and then calls sealBlock. */
+export function newBlock(header: AreaBlockHeader, block: Buffer = Buffer.alloc(AREA_BLOCK_BYTES)): Buffer {
   assert(header.areaId.length === AREA_ID_BYTES, 'area block: area id of 8 bytes');
-  const block = Buffer.alloc(AREA_BLOCK_BYTES);
+  assert(block.length === AREA_BLOCK_BYTES, 'area block: wrong size');
   block.write(header.kind, AT.kind, 'latin1');
   block.writeUInt32LE(AREA_FORMAT_VERSION, AT.version);
   block.writeBigUInt64LE(BigInt(header.sequence), AT.sequence);

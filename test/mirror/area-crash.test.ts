@@ -7,6 +7,7 @@ import {
   AreaModel,
   bitmapSaying,
   habitsOf,
+  MANY_PAGES_MEDIA_BYTES,
   newSuperblock,
   pageSays,
   uuidOf,
@@ -15,14 +16,13 @@ import { FREE_SLOT } from '../../src/protocol/superblock.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { VolatileDevice, type VolatileDeviceOptions } from '../support/volatile-device.js';
 
-const AREA_BYTES = areaSizeBytes(AREA_MEDIA_BYTES);
 const STEPS = 30;
 /** Ways in which the same loss of power is looked at. */
 const CRASHES = 4;
 
-async function newArea(): Promise<Buffer> {
-  const device = new VolatileDevice({ medium: Buffer.alloc(AREA_BYTES, 0xa5) });
-  await AreaStore.create(device, 0, newSuperblock());
+async function newArea(mediaSizeBytes = AREA_MEDIA_BYTES): Promise<Buffer> {
+  const device = new VolatileDevice({ medium: Buffer.alloc(areaSizeBytes(mediaSizeBytes), 0xa5) });
+  await AreaStore.create(device, 0, newSuperblock({ mediaSizeBytes }));
   return device.crash(new SeededRandom(1));
 }
 
@@ -37,6 +37,7 @@ interface Run {
   readonly diesAfter: number;
   /** How often a write or flush fails without the device being gone. */
   readonly failures?: number;
+  readonly mediaSizeBytes?: number;
   readonly options?: Omit<VolatileDeviceOptions, 'medium'>;
 }
 
@@ -44,7 +45,7 @@ interface Run {
 async function runOnce(fresh: Buffer, run: Run): Promise<{ wrong: string | null; requestCount: number }> {
   const random = new SeededRandom(run.seed);
   const device = new VolatileDevice({ medium: Buffer.from(fresh), ...run.options });
-  const model = AreaModel.fresh();
+  const model = AreaModel.fresh(run.mediaSizeBytes);
   const habits = habitsOf(run.seed);
   device.requestsLeft = run.diesAfter;
   const failures = run.failures ?? 0;
@@ -86,6 +87,21 @@ describe('after a loss of power', () => {
     const fresh = await newArea();
     for (let seed = 1; seed <= 400; seed++) {
       const { wrong } = await runOnce(fresh, { seed, diesAfter: 20 + (seed % 80), failures: 0.1 });
+      expect(wrong, `seed=${seed}`).toBeNull();
+    }
+  });
+
+  test('the same holds of many bitmap blocks that are written together', async () => {
+    const mediaSizeBytes = MANY_PAGES_MEDIA_BYTES;
+    const fresh = await newArea(mediaSizeBytes);
+    for (let seed = 1; seed <= 90; seed++) {
+      const failures = seed % 3 === 0 ? 0.1 : 0;
+      const { wrong } = await runOnce(fresh, {
+        seed,
+        diesAfter: 4 + ((seed * 7) % 90),
+        failures,
+        mediaSizeBytes,
+      });
       expect(wrong, `seed=${seed}`).toBeNull();
     }
   });

@@ -84,13 +84,17 @@ describe('what is written', () => {
     const pair = bitmapPairAt(AREA_MEDIA_BYTES, 0, 0);
     expect(started(recorder)).toEqual([
       'write 20480+4096', // Transaction 3: making the area wrote the first one twice.
-      `write ${pair}+4096`,
+      `write ${pair}+8192`, // A first version goes to both copies.
       'write 4096+4096',
       'flush 0+0',
       'write 0+4096', // The second copy of the superblock.
     ]);
     await store.flush();
-    expect(started(recorder)).toEqual([`write ${pair + 4096}+4096`, 'write 24576+4096', 'flush 0+0']);
+    expect(started(recorder)).toEqual(['write 24576+4096', 'flush 0+0']);
+    await store.writeBitmap(0, bitmapSaying(0, 2), [0]);
+    expect(started(recorder)).toEqual([`write ${pair + 4096}+4096`, 'flush 0+0']);
+    await store.flush();
+    expect(started(recorder)).toEqual([`write ${pair}+4096`, 'flush 0+0']);
     await store.flush();
     expect(started(recorder)).toEqual(['flush 0+0']);
   });
@@ -99,10 +103,11 @@ describe('what is written', () => {
     const recorder = new RecorderDevice(memory());
     const store = await AreaStore.create(recorder, 0, newSuperblock());
     const pair = bitmapPairAt(AREA_MEDIA_BYTES, 0, 0);
+    await store.writeBitmap(0, bitmapSaying(0, 1), [0]);
     started(recorder);
-    for (let version = 1; version <= 3; version++) await store.writeBitmap(0, bitmapSaying(0, version), [0]);
+    for (let version = 2; version <= 4; version++) await store.writeBitmap(0, bitmapSaying(0, version), [0]);
     const writes = started(recorder).filter((request) => request.endsWith('+4096'));
-    expect(writes).toEqual([`write ${pair}+4096`, `write ${pair + 4096}+4096`, `write ${pair}+4096`]);
+    expect(writes).toEqual([`write ${pair + 4096}+4096`, `write ${pair}+4096`, `write ${pair + 4096}+4096`]);
   });
 
   test('on a component that can not flush goes to both copies in turn, without a flush', async () => {
@@ -114,7 +119,7 @@ describe('what is written', () => {
     await store.flush();
     const pair = bitmapPairAt(AREA_MEDIA_BYTES, 0, 0);
     const bitmaps = started(recorder).filter((request) => !request.includes(' 2'));
-    expect(bitmaps.slice(0, 2)).toEqual([`write ${pair}+4096`, `write ${pair + 4096}+4096`]);
+    expect(bitmaps.slice(0, 2)).toEqual([`write ${pair}+8192`, `write ${pair + 4096}+4096`]);
     expect(recorder.started().some((request) => request.startsWith('flush'))).toBe(false);
     expect(pageSays(await (await openArea(recorder)).readBitmap(0), 0)).toBe('2 5002 11002 17002');
   });

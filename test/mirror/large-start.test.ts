@@ -33,12 +33,14 @@ beforeEach(() => {
 });
 afterEach(() => scratch.remove());
 
-async function label(): Promise<void> {
+/** `isUsed`: the first component holds something, and everything is to be copied to the other one. */
+async function label({ isUsed = false } = {}): Promise<void> {
   const devices: FileDevice[] = [];
   for (const name of ['a', 'b']) {
     await createImage(scratch.path(name), 4 * TIB);
     devices.push(await openFile(scratch.path(name), { access: 'rw' }));
   }
+  if (isUsed) for (const device of devices.slice(0, 1)) await writeBytes(device, 0, Buffer.alloc(4096, 7));
   const settings = { balance: 'load', sliceBytes: 4096, noAutoSync: false, noFailSync: false } as const;
   await createMirror({ name: 'm', devices, ...settings, random: RANDOM });
   for (const device of devices) await device.close();
@@ -63,9 +65,15 @@ async function start(): Promise<AssembledMirror> {
   });
 }
 
-function asked(op: 'read' | 'write'): { readonly count: number; readonly bytes: number } {
+interface Asked {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+/** `fromBytes`: of what lies there and behind. */
+function asked(op: 'read' | 'write', fromBytes = 0): Asked {
   const events = recorders.flatMap((one) =>
-    one.events.filter((event) => event.what === 'start' && event.op === op),
+    one.events.filter((event) => event.what === 'start' && event.op === op && event.offsetBytes >= fromBytes),
   );
   return { count: events.length, bytes: events.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0) };
 }
@@ -98,4 +106,34 @@ test('one with a component that missed something far apart reads no more than bi
   await untilComplete(again);
   expect(componentOf(again, 'b').counters.bytesWritten).toBeLessThanOrEqual(4 * 65_536);
   await again.close();
+});
+
+test('a first start, which marks everything for a component, writes its bitmap with a few requests on both sides', async () => {
+  await label({ isUsed: true });
+  const beforeBytes = process.memoryUsage().arrayBuffers;
+  const running = await start();
+  const { mediaSizeBytes } = running.mirror;
+  const [reads, writes] = [asked('read', mediaSizeBytes), asked('write', mediaSizeBytes)];
+  const memoryBytes = process.memoryUsage().arrayBuffers - beforeBytes;
+  const pairsBytes = bitmapBlockCount(mediaSizeBytes) * 8192;
+  expect(componentOf(running, 'b').missing.markedBytes).toBeGreaterThan(mediaSizeBytes - 100 * MIB);
+  expect(writes.bytes).toBeGreaterThan(2 * pairsBytes);
+  expect(writes.bytes).toBeLessThan(2 * pairsBytes + MIB);
+  expect(writes.count).toBeLessThan(100);
+  expect(reads.bytes).toBeLessThan(4 * pairsBytes);
+  expect(reads.count).toBeLessThan(100);
+  expect(memoryBytes).toBeLessThan(64 * MIB);
+  await running.close();
+});
+
+test('one after a resync that was stopped takes a few requests too, though all of the bitmap is in doubt', async () => {
+  await label({ isUsed: true });
+  await (await start()).close();
+  const running = await start();
+  const { mediaSizeBytes } = running.mirror;
+  const pairsBytes = bitmapBlockCount(mediaSizeBytes) * 8192;
+  expect(asked('write', mediaSizeBytes).bytes).toBeLessThan(3 * pairsBytes);
+  expect(asked('write', mediaSizeBytes).count).toBeLessThan(150);
+  expect(asked('read', mediaSizeBytes).count).toBeLessThan(150);
+  await running.close();
 });

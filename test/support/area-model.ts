@@ -1,7 +1,7 @@
 import type { BlockDevice } from '../../src/device/block-device.js';
 import { AreaStore, type NewSuperblock } from '../../src/mirror/area/area-store.js';
 import { BITMAP_PAGE_REGIONS, RegionBitmap } from '../../src/mirror/area/region-bitmap.js';
-import { EXTENT_SIZE_BYTES } from '../../src/protocol/area-layout.js';
+import { bitmapBlockCount, EXTENT_SIZE_BYTES } from '../../src/protocol/area-layout.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import {
   FREE_SLOT,
@@ -14,8 +14,9 @@ import type { SeededRandom } from './seeded-random.js';
 
 /** Three bitmap blocks a slot, the last of them not full. */
 export const AREA_MEDIA_BYTES = 5 * 2 ** 30;
+/** Twenty: more than what is written singly. */
+export const MANY_PAGES_MEDIA_BYTES = 39 * 2 ** 30;
 const SLOTS = [0, 1];
-const PAGES = [0, 1, 2];
 
 export const uuidOf = (n: number): string => n.toString(16).padStart(32, '0');
 
@@ -48,8 +49,8 @@ export function newSuperblock(change: Partial<NewSuperblock> = {}): NewSuperbloc
 // Every version of everything differs from every other in several sectors of its block, or no write could be torn.
 
 /** A bitmap of which page `page` says `version` and nothing else; 0 marks nothing. */
-export function bitmapSaying(page: number, version: number): RegionBitmap {
-  const bitmap = new RegionBitmap(AREA_MEDIA_BYTES);
+export function bitmapSaying(page: number, version: number, mediaSizeBytes = AREA_MEDIA_BYTES): RegionBitmap {
+  const bitmap = new RegionBitmap(mediaSizeBytes);
   const spread = version > 0 ? [0, 5_000, 11_000, 17_000] : [];
   for (const offset of spread) bitmap.markRegion(page * BITMAP_PAGE_REGIONS + offset + version);
   return bitmap;
@@ -115,15 +116,19 @@ export class AreaModel {
   readonly #histories = new Map<string, History>();
   #version = 0;
 
-  private constructor() {
+  readonly #pages: readonly number[];
+
+  private constructor(private readonly mediaSizeBytes: number) {
+    this.#pages = [...Array(bitmapBlockCount(mediaSizeBytes)).keys()];
     this.#histories.set('superblock', history('0'));
     this.#histories.set('log', history(''));
-    for (const slot of SLOTS) for (const page of PAGES) this.#histories.set(`${slot}:${page}`, history('0'));
+    for (const slot of SLOTS)
+      for (const page of this.#pages) this.#histories.set(`${slot}:${page}`, history('0'));
   }
 
   /** Of a new area. */
-  static fresh(): AreaModel {
-    return new AreaModel();
+  static fresh(mediaSizeBytes = AREA_MEDIA_BYTES): AreaModel {
+    return new AreaModel(mediaSizeBytes);
   }
 
   /** One random operation; `habits` say how often what. Rejects as the store does. */
@@ -144,10 +149,11 @@ export class AreaModel {
       return this.#follow(['log'], flush, store.writeLog(extents, { flush }));
     }
     const slot = random.pick(SLOTS);
-    const pages = PAGES.filter(() => random.chance(0.5));
-    const bitmap = new RegionBitmap(AREA_MEDIA_BYTES);
+    const part = this.#pages.length > 3 && random.chance(0.7) ? 1 : 0.5;
+    const pages = this.#pages.filter(() => random.chance(part));
+    const bitmap = new RegionBitmap(this.mediaSizeBytes);
     for (const page of pages) {
-      if (version % 7 !== 0) bitmap.union(bitmapSaying(page, version));
+      if (version % 7 !== 0) bitmap.union(bitmapSaying(page, version, this.mediaSizeBytes));
       this.#attempt(`${slot}:${page}`, saysPage(version % 7 === 0 ? 0 : version));
     }
     const items = pages.map((page) => `${slot}:${page}`);
@@ -170,7 +176,7 @@ export class AreaModel {
     for (const slot of SLOTS) {
       const bitmap = await store.readBitmap(slot);
       bitmap.checkInvariants();
-      for (const page of PAGES) found.set(`${slot}:${page}`, pageSays(bitmap, page));
+      for (const page of this.#pages) found.set(`${slot}:${page}`, pageSays(bitmap, page));
     }
     for (const [item, said] of found) {
       const wrong = this.#judge(item, said, options);
@@ -190,6 +196,8 @@ export class AreaModel {
       return isAllowed ? null : `${item} says '${said}', which was never written`;
     }
     const allowed = options.isNewest === true ? versions.slice(-1) : versions.slice(floor);
+    // The first version goes to both copies of a bitmap block at once, and tearing both says more than there was.
+    if (said === 'all' && floor === 0 && item.includes(':') && options.isNewest !== true) return null;
     return allowed.includes(said) ? null : `${item} says '${said}', not one of '${allowed.join("', '")}'`;
   }
 

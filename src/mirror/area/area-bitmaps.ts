@@ -3,9 +3,10 @@ import { decodeBitmap, encodeBitmap, type BitmapPlace } from '../../protocol/are
 import { bitmapBlockCount, bitmapPairAt, regionsOfBlock } from '../../protocol/area-layout.js';
 import { ProtocolError, assert } from '../../protocol/errors.js';
 import { SLOT_COUNT } from '../../protocol/superblock.js';
-import type { AreaIo, PlacedBlock } from './area-io.js';
+import type { AreaIo } from './area-io.js';
+import type { PlacedBlock } from './block-runs.js';
 import { BlockPair, newestCopy, type FoundCopy } from './block-pair.js';
-import { AREA_TRANSFER_BYTES } from '../limits.js';
+import { AREA_IN_FLIGHT_BYTES, AREA_TRANSFER_BYTES } from '../limits.js';
 
 /** The bits of one block, BITMAP_BITS_BYTES. */
 export interface BitmapPart {
@@ -24,6 +25,10 @@ interface FoundPair {
   /** Null if no block tells: none was written, or both are damaged. */
   readonly bits: Buffer | null;
 }
+
+const PAIR_BYTES = 2 * AREA_BLOCK_BYTES;
+const PAIRS_A_TRANSFER = AREA_TRANSFER_BYTES / PAIR_BYTES;
+const PAIRS_AT_ONCE = AREA_IN_FLIGHT_BYTES / PAIR_BYTES;
 
 type PairBlocks = readonly [Buffer | null, Buffer | null];
 
@@ -57,11 +62,15 @@ export class AreaBitmaps {
   async read(slot: number): Promise<FoundPart[]> {
     const parts: FoundPart[] = [];
     const pairCount = bitmapBlockCount(this.mediaSizeBytes);
-    const pairsAtOnce = AREA_TRANSFER_BYTES / (2 * AREA_BLOCK_BYTES);
-    for (let from = 0; from < pairCount; from += pairsAtOnce) {
-      const count = Math.min(pairsAtOnce, pairCount - from);
-      const blocks = await this.io.readBlocks(bitmapPairAt(this.mediaSizeBytes, slot, from), 2 * count);
-      for (let offset = 0; offset < count; offset++) {
+    const ask = (from: number): Promise<(Buffer | null)[]> =>
+      this.io.readBlocks(
+        bitmapPairAt(this.mediaSizeBytes, slot, from),
+        2 * Math.min(PAIRS_A_TRANSFER, pairCount - from),
+      );
+    for (let from = 0; from < pairCount; from += PAIRS_AT_ONCE) {
+      const second = from + PAIRS_A_TRANSFER;
+      const blocks = await both(ask(from), second < pairCount ? ask(second) : Promise.resolve([]));
+      for (let offset = 0; 2 * offset < blocks.length; offset++) {
         const found = this.#take(slot, from + offset, pairIn(blocks, offset));
         const isUntold = found.bits === null && newestCopy(found.copies) !== null;
         if (!isUntold) parts.push({ index: from + offset, bits: found.bits });
@@ -72,13 +81,23 @@ export class AreaBitmaps {
   }
 
   /**
-   * Ends the doubt about pairs that were found, not written by us: they are written as they are. True if there were any;
-   * then a flush must succeed before they are written with other bits.
+   * Ends the doubt about pairs that were found, not written by us: they are written as they are. Then a flush must succeed
+   * before they are written with other bits. Null if there were none; else those parts which are not what was found.
    */
-  async rewrite(slot: number, indices: readonly number[]): Promise<boolean> {
-    const pairs: BlockPair[] = [];
-    for (const index of indices) pairs.push(await this.#pairOf(slot, index));
-    return await this.#rewrite(pairs.filter((pair) => pair.isInDoubt));
+  async rewrite(slot: number, parts: readonly BitmapPart[]): Promise<readonly BitmapPart[] | null> {
+    // With one request each, many that nobody has looked at take long.
+    if (parts.length >= PAIRS_A_TRANSFER && !this.#knownSlots.has(slot)) await this.read(slot);
+    const wanted = new Map<BlockPair, BitmapPart>();
+    for (const part of parts) wanted.set(await this.#pairOf(slot, part.index), part);
+    const changed = new Set(parts);
+    const inDoubt = [...wanted.keys()].filter((pair) => pair.isInDoubt);
+    await this.#rewrite(inDoubt, (pair, block) => {
+      const part = wanted.get(pair);
+      if (part === undefined) return;
+      const { bits } = readCopy(this.#placeOf(slot, part.index), block, this.areaId);
+      if (bits?.equals(part.bits) === true) changed.delete(part);
+    });
+    return inDoubt.length === 0 ? null : [...changed];
   }
 
   /** Before the next flush: begins to make even what was found uneven. */
@@ -88,33 +107,63 @@ export class AreaBitmaps {
     await this.#rewrite(pairs);
   }
 
-  async #rewrite(pairs: readonly BlockPair[]): Promise<boolean> {
-    for (const pair of pairs) {
-      const [block] = await this.io.readBlocks(pair.newestAt, 1);
-      assert(block !== undefined && block !== null, 'bitmaps: a read that succeeded without a block');
-      await this.io.write([{ at: pair.newestAt, block }]);
-      pair.rewritten(block);
-      this.#written.add(pair);
+  /** Both copies of each: the one that is on stable storage does not change by it. */
+  async #rewrite(
+    pairs: readonly BlockPair[],
+    hear: (pair: BlockPair, newest: Buffer) => void = () => undefined,
+  ): Promise<void> {
+    for (const { at, members } of neighbours(pairs)) {
+      const blocks = await this.io.readBlocks(at, 2 * members.length);
+      const newest = new Map<BlockPair, Buffer>();
+      for (const pair of members)
+        newest.set(pair, blocks[(pair.newestAt - at) / AREA_BLOCK_BYTES] ?? (await this.#reread(pair)));
+      const readable = blocks.flatMap((block, index) =>
+        block === null ? [] : [{ at: at + index * AREA_BLOCK_BYTES, block }],
+      );
+      await this.io.write(readable);
+      for (const [pair, block] of newest) {
+        hear(pair, block);
+        pair.rewritten(block);
+        this.#written.add(pair);
+      }
     }
-    return pairs.length > 0;
   }
 
-  /** Pairs in doubt have been rewritten and flushed. The bits are copied before it returns. */
+  /** Of a block that could be read when it was found: rejects with why it can't be now. */
+  async #reread(pair: BlockPair): Promise<Buffer> {
+    const [block] = await this.io.readBlocks(pair.newestAt, 1);
+    assert(block !== undefined && block !== null, 'bitmaps: a read that succeeded without a block');
+    return block;
+  }
+
+  /** Pairs in doubt have been rewritten and flushed. The bits are lent until it resolves. */
   async write(slot: number, parts: readonly BitmapPart[]): Promise<void> {
-    const writes: { readonly pair: BlockPair; readonly placed: PlacedBlock }[] = [];
-    for (const { index, bits } of parts) {
+    // A part after the other, or all blocks of a large medium would be in memory together.
+    for (let from = 0; from < parts.length; from += PAIRS_AT_ONCE)
+      await this.#writeSome(slot, parts.slice(from, from + PAIRS_AT_ONCE));
+  }
+
+  async #writeSome(slot: number, parts: readonly BitmapPart[]): Promise<void> {
+    const placed: PlacedBlock[] = [];
+    const done: (() => void)[] = [];
+    const memory = Buffer.alloc(parts.length * AREA_BLOCK_BYTES);
+    for (const [place, { index, bits }] of parts.entries()) {
       const pair = await this.#pairOf(slot, index);
       const content = { sequence: pair.nextSequence(), areaId: this.areaId, bits };
-      const placed = pair.place(encodeBitmap(this.#placeOf(slot, index), content));
+      const zeroed = memory.subarray(place * AREA_BLOCK_BYTES, (place + 1) * AREA_BLOCK_BYTES);
+      const block = encodeBitmap(this.#placeOf(slot, index), content, zeroed);
       this.#single.delete(pair);
       this.#written.delete(pair);
-      writes.push({ pair, placed });
+      const { isFresh } = pair;
+      placed.push(...(isFresh ? pair.placeBoth(block) : [pair.place(block)]));
+      done.push(() => {
+        if (isFresh) pair.placedBoth();
+        else pair.placed(block);
+        this.#written.add(pair);
+      });
     }
-    await this.io.write(writes.map(({ placed }) => placed));
-    for (const { pair, placed } of writes) {
-      pair.placed(placed.block);
-      this.#written.add(pair);
-    }
+    await this.io.write(placed);
+    for (const note of done) note();
   }
 
   /** What is to be written before the next flush. Given once. */
@@ -178,6 +227,27 @@ const pairIn = (blocks: readonly (Buffer | null)[], pairIndex: number): PairBloc
   blocks[2 * pairIndex] ?? null,
   blocks[2 * pairIndex + 1] ?? null,
 ];
+
+/** Both lists as one. Does not reject before both are done. */
+async function both<T>(one: Promise<readonly T[]>, other: Promise<readonly T[]>): Promise<T[]> {
+  const ends = await Promise.allSettled([one, other]);
+  return ends.flatMap((end) => {
+    if (end.status === 'rejected') throw end.reason;
+    return end.value;
+  });
+}
+
+/** Pairs that follow each other, read with one request. `at`: where the first one begins. */
+function neighbours(pairs: readonly BlockPair[]): { readonly at: number; readonly members: BlockPair[] }[] {
+  const runs: { readonly at: number; readonly members: BlockPair[] }[] = [];
+  for (const pair of [...pairs].sort((one, other) => one.at - other.at)) {
+    const last = runs.at(-1);
+    const isNext = last !== undefined && pair.at === last.at + last.members.length * PAIR_BYTES;
+    if (isNext && last.members.length < PAIRS_A_TRANSFER) last.members.push(pair);
+    else runs.push({ at: pair.at, members: [pair] });
+  }
+  return runs;
+}
 
 /** Source: docs/on-disk-format.md, "Bitmaps". */
 function findPair(place: BitmapPlace, blocks: PairBlocks, areaId: Buffer): FoundPair {

@@ -2,14 +2,8 @@ import { DeviceError, type BlockDevice, type BlockOp } from '../../device/block-
 import { flushWhereAble, request } from '../../device/request.js';
 import { AREA_BLOCK_BYTES } from '../../protocol/area-block.js';
 import { assert } from '../../protocol/errors.js';
-import { AREA_IN_FLIGHT_MAX, AREA_TRANSFER_BYTES } from '../limits.js';
-
-export interface PlacedBlock {
-  /** Offset in the area. */
-  readonly at: number;
-  /** Lent until it is written. */
-  readonly block: Buffer;
-}
+import { AREA_IN_FLIGHT_BYTES, AREA_IN_FLIGHT_MAX, AREA_TRANSFER_BYTES } from '../limits.js';
+import { runsOf, type BlockRun, type PlacedBlock } from './block-runs.js';
 
 const ZEROES = Buffer.alloc(AREA_TRANSFER_BYTES);
 
@@ -83,15 +77,43 @@ export class AreaIo {
     return found;
   }
 
-  /** All of them, several at a time and in no order. After an error any of them may be written. */
+  /**
+   * All of them, several at a time and in no order; each is at another place. Those that follow each other go with one
+   * request; between many bitmap blocks that are close together, what is there is read and written again as it is. After
+   * an error any of them may be written.
+   */
   async write(blocks: readonly PlacedBlock[]): Promise<void> {
-    for (let from = 0; from < blocks.length; from += AREA_IN_FLIGHT_MAX) {
-      const some = blocks.slice(from, from + AREA_IN_FLIGHT_MAX);
-      const ends = await Promise.allSettled(
-        some.map(({ at, block }) => this.#perform('write', at, block.length, block)),
-      );
+    let writes: Promise<void>[] = [];
+    let inFlightBytes = 0;
+    const settle = async (): Promise<void> => {
+      const ends = await Promise.allSettled(writes);
       for (const end of ends) if (end.status === 'rejected') throw end.reason;
+      writes = [];
+      inFlightBytes = 0;
+    };
+    for (const run of runsOf(blocks)) {
+      if (writes.length === AREA_IN_FLIGHT_MAX || inFlightBytes + run.lengthBytes > AREA_IN_FLIGHT_BYTES)
+        await settle();
+      writes.push(this.#writeRun(run));
+      inFlightBytes += run.lengthBytes;
     }
+    await settle();
+  }
+
+  async #writeRun({ at, lengthBytes, blocks }: BlockRun): Promise<void> {
+    const [first] = blocks;
+    if (blocks.length === 1 && first !== undefined)
+      return this.#perform('write', first.at, lengthBytes, first.block);
+    const bytes = Buffer.allocUnsafe(lengthBytes);
+    try {
+      if (blocks.length * AREA_BLOCK_BYTES < lengthBytes) await this.read(at, bytes);
+    } catch (cause) {
+      if (!isUnreadable(cause)) throw cause;
+      for (const one of blocks) await this.#perform('write', one.at, one.block.length, one.block);
+      return;
+    }
+    for (const one of blocks) one.block.copy(bytes, one.at - at);
+    await this.#perform('write', at, lengthBytes, bytes);
   }
 
   /** Makes the range read as zeros. What a device without write-zeroes has as zeros already is not written. */

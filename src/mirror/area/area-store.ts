@@ -13,7 +13,8 @@ import {
 import { assert } from '../../protocol/errors.js';
 import { encodeSuperblock, type Superblock } from '../../protocol/superblock.js';
 import { AreaBitmaps } from './area-bitmaps.js';
-import { AreaIo, type PlacedBlock } from './area-io.js';
+import { AreaIo } from './area-io.js';
+import type { PlacedBlock } from './block-runs.js';
 import { findSuperblock, newestSuperblock } from './area-superblock.js';
 import { BlockPair } from './block-pair.js';
 import { LogRing } from './log-ring.js';
@@ -176,14 +177,16 @@ export class AreaStore {
     pages: readonly number[],
     options: WriteOptions = {},
   ): Promise<void> {
-    const parts = pages.map((index) => {
-      const bits = Buffer.alloc(BITMAP_PAGE_BYTES);
-      bitmap.writePage(index, bits, 0);
-      return { index, bits };
+    const copied = Buffer.allocUnsafe(pages.length * BITMAP_PAGE_BYTES);
+    const parts = pages.map((index, place) => {
+      const at = place * BITMAP_PAGE_BYTES;
+      bitmap.writePage(index, copied, at);
+      return { index, bits: copied.subarray(at, at + BITMAP_PAGE_BYTES) };
     });
     return this.#write(options, async () => {
-      if (await this.#bitmaps.rewrite(slot, pages)) await this.#flushDevice();
-      await this.#bitmaps.write(slot, parts);
+      const changed = await this.#bitmaps.rewrite(slot, parts);
+      if (changed !== null) await this.#flushDevice();
+      await this.#bitmaps.write(slot, changed ?? parts);
     });
   }
 

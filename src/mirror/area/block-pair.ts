@@ -1,7 +1,7 @@
 import { AREA_BLOCK_BYTES } from '../../protocol/area-block.js';
 import { otherCopy, type Copy } from '../../protocol/area-layout.js';
 import { assert } from '../../protocol/errors.js';
-import type { PlacedBlock } from './area-io.js';
+import type { PlacedBlock } from './block-runs.js';
 
 /** What the two blocks of a pair were found to be. `sequence` is that of a valid one, else 0. */
 export interface FoundCopy {
@@ -30,18 +30,20 @@ export class BlockPair {
   #sequence: number;
   #safe: Copy;
   /** Written and answered since the last flush. */
-  #written: Buffer | null = null;
+  #written: Buffer | 'to both' | null = null;
+  /** Both copies are empty, or hold what was never flushed. */
+  #isFresh: boolean;
   /** The version in the safe copy, which the other one does not have yet. */
   #echo: Buffer | null = null;
   /** Found, but perhaps only in a cache. */
   #isInDoubt: boolean;
   /** What was written over itself since the last flush, to end the doubt. */
-  #rewritten: Buffer | null = null;
+  #rewritten: Buffer | 'even' | null = null;
   readonly #isUneven: boolean;
 
   /** `at`: offset of copy A in the area. The pair is as it was found; never written if that is left out. */
   constructor(
-    private readonly at: number,
+    readonly at: number,
     found: readonly [FoundCopy, FoundCopy] = [NEVER_WRITTEN, NEVER_WRITTEN],
   ) {
     const [a, b] = found;
@@ -50,6 +52,7 @@ export class BlockPair {
     const isEither = this.#sequence === 0 && a.state === b.state;
     this.#safe = isEither ? 1 : (newestCopy(found) ?? 1);
     this.#isInDoubt = this.#sequence > 0;
+    this.#isFresh = a.state === 'empty' && b.state === 'empty';
     this.#isUneven = a.sequence !== b.sequence;
   }
 
@@ -79,12 +82,12 @@ export class BlockPair {
 
   /** Where the block is that was found as the newest. */
   get newestAt(): number {
-    return this.at + this.#safe * AREA_BLOCK_BYTES;
+    return this.#safeAt();
   }
 
-  /** The block that was found at newestAt was written there again. */
+  /** The block that was found at newestAt was written there again. Copied. */
   rewritten(block: Buffer): void {
-    this.#rewritten = block;
+    this.#rewritten = this.#isUneven ? Buffer.from(block) : 'even';
   }
 
   /** Where a new version is to be written. What was not yet written a second time never will be. Not while in doubt. */
@@ -100,17 +103,38 @@ export class BlockPair {
     this.#written = block;
   }
 
+  /** Nothing in the pair is to be kept: both copies are empty, or hold what was never flushed. */
+  get isFresh(): boolean {
+    return this.#isFresh;
+  }
+
+  /** Of a fresh pair: both copies of a new version. */
+  placeBoth(block: Buffer): readonly PlacedBlock[] {
+    assert(this.#isFresh, 'area: both copies at once, over one that counts');
+    const { at } = this.place(block);
+    return [
+      { at, block },
+      { at: this.#safeAt(), block },
+    ];
+  }
+
+  /** The blocks that placeBoth() placed were written, not flushed. */
+  placedBoth(): void {
+    this.#written = 'to both';
+  }
+
   /** A flush that began after placed() or rewritten() succeeded. */
   flushed(): void {
     if (this.#rewritten !== null) {
       this.#isInDoubt = false;
-      if (this.#isUneven) this.#echo = this.#rewritten;
+      if (this.#rewritten !== 'even') this.#echo = this.#rewritten;
       this.#rewritten = null;
     }
     if (this.#written === null) return;
     this.#safe = otherCopy(this.#safe);
-    this.#echo = this.#written;
+    this.#echo = this.#written === 'to both' ? null : this.#written;
     this.#written = null;
+    this.#isFresh = false;
   }
 
   /** A flush failed: nobody knows whether what was written is there, and no later flush will tell. */
@@ -124,6 +148,10 @@ export class BlockPair {
     const block = this.#echo;
     this.#echo = null;
     return block === null ? null : { at: this.#targetAt(), block };
+  }
+
+  #safeAt(): number {
+    return this.at + this.#safe * AREA_BLOCK_BYTES;
   }
 
   #targetAt(): number {

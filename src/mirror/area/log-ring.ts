@@ -2,7 +2,7 @@ import { AREA_BLOCK_BYTES, AREA_KIND, blockState, sequenceOf } from '../../proto
 import { AREA_LOG_BLOCKS, logBlockAt } from '../../protocol/area-layout.js';
 import { decodeLog, encodeLog } from '../../protocol/area-log.js';
 import { ProtocolError, assert } from '../../protocol/errors.js';
-import type { PlacedBlock } from './area-io.js';
+import type { PlacedBlock } from './block-runs.js';
 
 interface Transaction {
   readonly sequence: number;

@@ -11,7 +11,8 @@ const PAGE_WORDS = BITMAP_PAGE_BYTES / 4;
 const REGION_COUNT_MAX = 2 ** 32;
 
 interface Page {
-  readonly words: Int32Array;
+  /** In memory of their own. */
+  readonly words: Int32Array<ArrayBuffer>;
   /** How many bits are set. */
   count: number;
 }
@@ -198,8 +199,7 @@ export class RegionBitmap {
     assert(page >= 0 && page < this.pageCount, 'region bitmap: a page that is not there');
     const words = this.#pages[page]?.words;
     if (words === undefined) into.fill(0, at, at + BITMAP_PAGE_BYTES);
-    else
-      for (let index = 0; index < PAGE_WORDS; index++) into.writeInt32LE(words[index] ?? 0, at + index * 4);
+    else copyWords(Buffer.from(words.buffer), 0, into.subarray(at, at + BITMAP_PAGE_BYTES));
   }
 
   /**
@@ -209,12 +209,9 @@ export class RegionBitmap {
   loadPage(page: number, from: Buffer, at: number): void {
     assert(page >= 0 && page < this.pageCount, 'region bitmap: a page that is not there');
     const words = new Int32Array(PAGE_WORDS);
+    copyWords(from, at, Buffer.from(words.buffer));
     let count = 0;
-    for (let index = 0; index < PAGE_WORDS; index++) {
-      const word = from.readInt32LE(at + index * 4);
-      words[index] = word;
-      count += bitCount(word);
-    }
+    for (const word of words) count += bitCount(word);
     this.#checkEnd(page, words);
     const before = this.#pages[page]?.count ?? 0;
     this.#pages[page] = count === 0 ? null : { words, count };
@@ -294,6 +291,15 @@ export class RegionBitmap {
       );
     }
   }
+}
+
+const IS_BIG_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 0;
+
+/** Words of a page from memory to what is stored, or back: `into` takes as many as it has room for. */
+function copyWords(from: Buffer, fromAt: number, into: Buffer): void {
+  assert(fromAt >= 0 && fromAt + into.length <= from.length, 'region bitmap: words outside their buffer');
+  from.copy(into, 0, fromAt, fromAt + into.length);
+  if (IS_BIG_ENDIAN) into.swap32();
 }
 
 /** Sets or clears the bits from `first` to `end` - 1. Returns how many changed. */

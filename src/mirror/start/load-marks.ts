@@ -53,9 +53,13 @@ async function loadMissing(
   { slot, isFull }: BehindComponent,
   { store, facts: { superblock } }: PresentProvider,
 ): Promise<void> {
+  if (isFull) {
+    // Whatever else is known: bitmaps of a large medium take a while to read.
+    markEverything(component);
+    return;
+  }
   await markNoted(component, store, [slot, superblock.slot]);
   if (superblock.isRunning) markExtents(component, store.readLog());
-  if (isFull) markEverything(component);
 }
 
 export function providerIn(found: readonly PresentProvider[], slot: number): PresentProvider {
