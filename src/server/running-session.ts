@@ -228,10 +228,15 @@ export class RunningSession implements SupervisedSession {
       last.write(this.halves.welcome);
       pump(this.halves.receive, this.#child.stdin);
       pump(this.#child.stdout, this.halves.send);
+      this.#tell({ type: 'welcomed' });
       return;
     }
     first.destroy();
-    last.write(this.halves.welcome, () => last.destroy());
+    last.write(this.halves.welcome, () => {
+      last.destroy();
+      // Not before: an answer of the session to requests that are there already would come before the welcome.
+      this.#tell({ type: 'welcomed' });
+    });
   }
 
   #gone(): void {

@@ -9,10 +9,11 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { COMMAND } from '../../src/protocol/request.js';
+import { COMMAND, HEADER } from '../../src/protocol/request.js';
 import type { FileSessionsOptions } from '../../src/server/file-sessions.js';
 import { helloOf, RawClients } from '../support/raw-clients.js';
-import { request } from '../support/requests.js';
+import { openHalf } from '../support/raw-client.js';
+import { replies, request } from '../support/requests.js';
 import { type Scratch, makeScratch } from '../support/scratch.js';
 import { type TestServer, startServer } from '../support/session-server.js';
 import { until } from '../support/until.js';
@@ -71,13 +72,17 @@ describe('sessions', () => {
     });
   });
 
-  test('serve requests that a hasty client sends before it is welcome', async () => {
+  test('serve requests that a hasty client sends before it is welcome, and welcome it first', async () => {
     await serve([image]);
-    const token = 77;
-    const client = await clients.attach({ token });
+    const target = { port: server.port, path: image, token: 77 };
+    const [receive] = await openHalf(target, 'receive');
     const batch = Array.from({ length: 50 }, (_, seq) => request(COMMAND.read, seq * 512, 512, seq));
-    client.write(Buffer.concat(batch));
-    for (let seq = 0; seq < 50; seq++) expect((await client.reply())?.seq).toBe(seq);
+    receive.socket.write(Buffer.concat(batch));
+    const [send, errno] = await openHalf(target, 'send');
+    expect(errno).toBe(0);
+    const answers = replies((await send.take(batch.length * (HEADER.sizeBytes + 512))) ?? Buffer.alloc(0));
+    expect(answers.map((answer) => answer.seq)).toEqual(batch.map((_, seq) => seq));
+    for (const half of [receive, send]) half.socket.destroy();
   });
 
   test('refuse a second writer of the same file, however its path is spelled, and let readers in', async () => {

@@ -2,7 +2,8 @@ import { type ThreadTimes, threadTimes } from '../../device/platform/thread-time
 
 /**
  * Whether the processors are crowded, as one thread feels it: since the last look it has waited longer for a processor
- * than it had one. Once it was so, it stays so until the thread has waited less than half as long as it ran.
+ * than it had one. Once it was so, it stays so until the thread has waited less than a quarter as long as it ran: what
+ * is done against the crowd makes it wait less, too.
  */
 export class Crowding {
   #isCrowded = false;
@@ -22,7 +23,7 @@ export class Crowding {
     if (now === null) return false;
     const ranNs = now.ranNs - last.ranNs;
     const waitedNs = now.waitedNs - last.waitedNs;
-    this.#isCrowded = waitedNs > (this.#isCrowded ? ranNs / 2 : ranNs);
+    this.#isCrowded = waitedNs > (this.#isCrowded ? ranNs / 4 : ranNs);
     return this.#isCrowded;
   }
 }

@@ -70,12 +70,11 @@ const terms = {
   canWrite: data.canWrite,
   features: new Features(data.featureBits),
 };
-const engine = new Engine(
-  SessionMemory.from(data.blocks),
-  new BlockingWire(nativeToWaitAwake(), fastCalls()),
-  new SyncFile(data.fd, data.name, fastCalls()),
-  terms,
-  outlet,
-  new Crowding(),
-);
+const memory = SessionMemory.from(data.blocks);
+const wire = new BlockingWire(nativeToWaitAwake(), fastCalls());
+const file = new SyncFile(data.fd, data.name, fastCalls());
+// All that a session needs is loaded. Until its client has been told so nothing may be sent: it would come before that.
+post({ type: 'ready' });
+memory.awaitWelcome();
+const engine = new Engine(memory, wire, file, terms, outlet, new Crowding());
 post({ type: 'over', reason: engine.run() });

@@ -19,6 +19,7 @@ const WORD = {
   isDirty: 8,
   isStopping: 9,
   late: 10,
+  isWelcome: 11,
 } as const;
 const WORD_COUNT = 16;
 
@@ -117,6 +118,17 @@ export class SessionMemory {
   resume(): void {
     Atomics.store(this.#words, WORD.phase, PHASE.working);
     Atomics.notify(this.#words, WORD.phase);
+  }
+
+  /** Main thread: the client has its answer to the handshake. */
+  welcome(): void {
+    Atomics.store(this.#words, WORD.isWelcome, 1);
+    Atomics.notify(this.#words, WORD.isWelcome);
+  }
+
+  /** Engine's thread: returns when the client has its answer, before which nothing may be sent to it. */
+  awaitWelcome(): void {
+    while (Atomics.load(this.#words, WORD.isWelcome) === 0) Atomics.wait(this.#words, WORD.isWelcome, 0);
   }
 
   /** Engine: waits for the lock. */

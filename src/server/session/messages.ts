@@ -30,6 +30,8 @@ export interface SessionConfig {
 /** From the daemon. */
 export type ToSession =
   | SessionConfig
+  /** After `ready`: the client has been sent its answer, requests may be served. */
+  | { readonly type: 'welcomed' }
   /** No new requests; finish, answer, flush, end. */
   | { readonly type: 'stop' }
   | { readonly type: 'query' };
@@ -72,6 +74,8 @@ export type FromSession =
 
 /** What the engine's thread tells the process's main thread. */
 export type FromEngine =
+  /** It is loaded, and waits for SessionMemory.welcome. */
+  | { readonly type: 'ready' }
   | { readonly type: 'slow'; readonly header: Uint8Array }
   | { readonly type: 'refused'; readonly what: string; readonly errno: string; readonly untold: number }
   | {

@@ -123,6 +123,11 @@ class SessionProcess {
     return { ...this.#memory.counters(), silentMs: this.#watchdog.silentMs() };
   }
 
+  /** The client knows that it is let in. */
+  serve(): void {
+    this.#memory.welcome();
+  }
+
   /** No new request is begun from now on; the one under way is finished and answered. */
   stop(reason: SessionEnd): void {
     this.#memory.requestStop();
@@ -191,7 +196,6 @@ class SessionProcess {
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
     });
     worker.stderr.on('data', (text: Buffer) => process.stderr.write(text));
-    worker.once('online', () => tell({ type: 'ready' }));
     worker.on('message', (message: FromEngine) => this.#fromEngine(message));
     worker.on('error', (error) => {
       this.#log(
@@ -205,6 +209,9 @@ class SessionProcess {
 
   #fromEngine(message: FromEngine): void {
     switch (message.type) {
+      case 'ready':
+        tell({ type: 'ready' });
+        break;
       case 'slow':
         this.#slow.accept(Buffer.from(message.header));
         break;
@@ -275,6 +282,9 @@ process.on('message', (message: ToSession) => {
       start(message).catch((error: unknown) => {
         tell({ type: 'refused', errno: 'EIO', message: String(error) });
       });
+      break;
+    case 'welcomed':
+      session?.serve();
       break;
     case 'stop':
       session?.stop('stopped');

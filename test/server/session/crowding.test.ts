@@ -19,8 +19,8 @@ describe('crowding', () => {
     expect(looks([100, 99], [100, 101], [0, 0], [100, 300])).toEqual([false, true, false, true]);
   });
 
-  test('stays until the thread waits less than half as long as it runs', () => {
-    expect(looks([100, 101], [100, 51], [100, 49], [100, 51])).toEqual([true, true, false, false]);
+  test('stays until the thread waits less than a quarter as long as it runs', () => {
+    expect(looks([100, 101], [100, 26], [100, 24], [100, 26])).toEqual([true, true, false, false]);
   });
 
   test('is never felt where the system does not tell, or no longer tells', () => {
