@@ -91,7 +91,7 @@ describe("with the kernel's NBD", () => {
   test('the first free device is connected and disconnected', async () => {
     const device = folder('dev/nbd1');
     expect(await attach(system)).toEqual({ way: 'nbd', device, mountPoints: [] });
-    expect(await attachmentsOn(system).find()).toMatchObject({ device });
+    expect(await attachmentsOn(system).find(DAEMON_PID)).toMatchObject({ device });
     await expect(attach(system)).rejects.toThrow(`mirror/data is attached at ${device} already`);
     await attachmentsOn(system).detach(false);
     expect(called()).toEqual([
@@ -104,13 +104,16 @@ describe("with the kernel's NBD", () => {
   test('a device that somebody else has connected since is left alone', async () => {
     await attach(system);
     writeFileSync(pidOf('nbd1'), '100\n');
-    expect(await attachmentsOn(system).find()).toBeNull();
+    expect(await attachmentsOn(system).find(DAEMON_PID)).toBeNull();
     await expect(attachmentsOn(system).detach(true)).rejects.toThrow('is not attached');
     expect(await attach(system)).toMatchObject({ device: folder('dev/nbd2') });
   });
 
-  test('what an earlier daemon left connected is disconnected first', async () => {
+  test('what an earlier daemon left connected is dead, and disconnected first', async () => {
     await attach(system);
+    expect(await attachmentsOn(system).find(DAEMON_PID)).toMatchObject({ isDead: false });
+    expect(await attachmentsOn(system).find(4712)).toMatchObject({ isDead: true });
+    expect(await attachmentsOn(system).find(null)).toMatchObject({ isDead: true });
     await attach(system, { daemonPid: 4712 });
     expect(called().map((line) => line.split(' ')[1])).toEqual(['-unix', '-d', '-unix']);
   });
@@ -124,7 +127,7 @@ describe("with the kernel's NBD", () => {
       daemonPid: DAEMON_PID,
       bootId: 'the boot before',
     });
-    expect(await attachmentsOn(system).find()).toBeNull();
+    expect(await attachmentsOn(system).find(DAEMON_PID)).toBeNull();
     expect(await attach(system)).toMatchObject({ device: folder('dev/nbd2') });
   });
 
@@ -139,7 +142,7 @@ describe("with the kernel's NBD", () => {
     program('mount', 'echo "mount: wrong superblock" >&2; exit 32');
     await expect(attach(system, { mountPoint: folder('mnt') })).rejects.toThrow('mount: wrong superblock');
     expect(called().at(-1)).toBe(`nbd-client -d ${folder('dev/nbd1')}`);
-    expect(await attachmentsOn(system).find()).toBeNull();
+    expect(await attachmentsOn(system).find(DAEMON_PID)).toBeNull();
   });
 });
 
@@ -175,13 +178,13 @@ printf '%s\\t%s\\tufs rw 2 2\\n' "$3" "$4" > ${folder('mounted')}`,
     expect(called()).toContain(`umount ${mountPoint}`);
     expect(called().at(-1)).toBe('ggatec destroy -u 3');
     expect(existsSync(device)).toBe(false);
-    expect(await attachmentsOn(system).find()).toBeNull();
+    expect(await attachmentsOn(system).find(DAEMON_PID)).toBeNull();
   });
 
   test('a unit that is something else by now is left alone', async () => {
     await attach(system);
     program('ggatec', "printf '       info: backup:3080 /dev/ada0\\n'");
-    expect(await attachmentsOn(system).find()).toBeNull();
+    expect(await attachmentsOn(system).find(DAEMON_PID)).toBeNull();
     await expect(attachmentsOn(system).detach(true)).rejects.toThrow('is not attached');
     expect(called().filter((line) => line.includes('destroy'))).toEqual([]);
   });

@@ -1,4 +1,13 @@
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  mkdirSync,
+  writeFileSync,
+} from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { askMirror } from '../../src/control/control-client.js';
@@ -226,6 +235,20 @@ describe('without a mirror', () => {
     expect(code).toBe(1);
     expect(stderr).toBe('ggmirror: No such geom: data. (no such mirror runs)\n');
   });
+
+  test.each(['status', 'status --json', 'status --check', 'list', `status ${NAME}`])(
+    '%s says that one has died, whose socket is still there',
+    async (line) => {
+      const words = line.split(' ');
+      mkdirSync(scratch.path('run'), { recursive: true });
+      writeFileSync(scratch.path(`run/${NAME}.ctl`), '');
+      const { code, stdout, stderr } = await run(...words);
+      expect(code).toBe(1);
+      expect(stderr).toContain('has died');
+      expect(stderr).toContain(NAME);
+      expect(stdout).toBe(words.includes('--json') ? '[]\n' : '');
+    },
+  );
 
   test('images without labels are not started, and nothing is left behind', async () => {
     const { code, stderr } = await run('start', NAME, local, backup);

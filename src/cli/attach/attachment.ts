@@ -8,8 +8,19 @@ export interface Attachment {
   readonly mountPoints: readonly string[];
 }
 
+/** What has become of it. */
+export interface FoundAttachment extends Attachment {
+  /** The daemon that it was made for has ended, or what makes it: it gives errors, and nothing but a new one helps. */
+  readonly isDead: boolean;
+}
+
 /** 'is attached at /dev/loop3 and mounted on /srv'. */
-export function attachedText({ device, mountPoints }: Attachment): string {
+export function attachedText({
+  device,
+  mountPoints,
+  isDead = false,
+}: Attachment & { isDead?: boolean }): string {
   const at = device === '' ? 'is half attached' : `is attached at ${device}`;
-  return mountPoints.length === 0 ? at : `${at} and mounted on ${mountPoints.join(' and ')}`;
+  const where = mountPoints.length === 0 ? at : `${at} and mounted on ${mountPoints.join(' and ')}`;
+  return isDead ? `${where}, which is dead since the mirror's process ended` : where;
 }

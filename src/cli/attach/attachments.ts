@@ -1,6 +1,6 @@
 import type { MirrorPaths } from '../../control/paths.js';
 import { CommandError } from '../errors.js';
-import { attachedText, type Attachment } from './attachment.js';
+import { attachedText, type Attachment, type FoundAttachment } from './attachment.js';
 import { checkMountPoint, fileSystemOf, mountOn, mountPointsOf, unmount } from './file-systems.js';
 import { GgateMaker } from './ggate.js';
 import { hasKernelNbd, kernelNbdMaker } from './kernel-nbd.js';
@@ -35,10 +35,10 @@ export class Attachments {
     private readonly paths: MirrorPaths,
   ) {}
 
-  /** Null if there is none. */
-  async find(): Promise<Attachment | null> {
+  /** Null if there is none. `daemonPid`: of the mirror as it runs now; null if it does not. */
+  async find(daemonPid: number | null): Promise<FoundAttachment | null> {
     const found = await this.#find();
-    return found === null ? null : toShow(found);
+    return found === null ? null : { ...toShow(found), isDead: !(await this.#isUsable(found, daemonPid)) };
   }
 
   /** Makes a device, or mounts the one that is there. */
@@ -46,9 +46,7 @@ export class Attachments {
     if (mountPoint !== null) checkMountPoint(mountPoint);
     const found = await this.#find();
     if (found !== null) {
-      const isUsable =
-        found.daemonPid === daemonPid && (await this.#maker(found.way).isAlive(this.system, found.made));
-      if (isUsable) return await this.#mountExisting(found, mountPoint);
+      if (await this.#isUsable(found, daemonPid)) return await this.#mountExisting(found, mountPoint);
       await this.#remove(found, false);
     }
     const chosen = way ?? this.#bestWay();
@@ -89,6 +87,10 @@ export class Attachments {
     const { device } = left;
     const mountPoints = device === '' ? [] : await mountPointsOf(this.system, device);
     return { way: 'nbdfuse', device, mountPoints, made: left, daemonPid: null };
+  }
+
+  async #isUsable({ way, made, daemonPid }: Found, runningPid: number | null): Promise<boolean> {
+    return daemonPid === runningPid && (await this.#maker(way).isAlive(this.system, made));
   }
 
   async #mountExisting(found: Found, mountPoint: string | null): Promise<Attachment> {

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { withAttachments } from '../mirrors/attached.js';
+import { requireNoneDied } from '../mirrors/died.js';
 import { listLines } from '../mirrors/list-text.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
 import { printResult } from '../output.js';
@@ -15,7 +16,9 @@ export function listCommand(): Command {
     .argument('[name]', 'only this one')
     .option('--json', 'print everything as JSON');
   return addRunDirOption(command).action(async (name: string | undefined, flags: ListFlags) => {
-    const statuses = await withAttachments(await askStatuses(name, flags), flags);
+    const died: string[] = [];
+    const statuses = await withAttachments(await askStatuses(name, flags, (one) => died.push(one)), flags);
     printResult(flags.json === true, statuses, () => statuses.flatMap(listLines));
+    await requireNoneDied(died, flags);
   });
 }

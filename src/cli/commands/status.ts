@@ -3,6 +3,7 @@ import { CommandError, UsageError } from '../errors.js';
 import { delayUnless, withSignals, type Interrupt } from '../interrupt.js';
 import { withAttachments } from '../mirrors/attached.js';
 import { CHECK_EXIT, checkStatuses } from '../mirrors/check-status.js';
+import { diedText, requireNoneDied } from '../mirrors/died.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
 import { attachedLines, detailLines, statusLines, waitingLines } from '../mirrors/status-text.js';
 import { printResult, resultText, writeQuietly } from '../output.js';
@@ -46,25 +47,32 @@ export function statusCommand(): Command {
     .addHelpText('after', EXIT_STATUSES);
   return addRunDirOption(command).action(async (name: string | undefined, flags: StatusFlags) => {
     if (flags.check === true) await check(name, flags);
-    else if (flags.watch !== true) writeQuietly(process.stdout, await render(name, flags));
+    else if (flags.watch !== true) await show(name, flags);
     else await withSignals(async (interrupt) => await watch(name, flags, interrupt));
   });
 }
 
 async function check(name: string | undefined, flags: StatusFlags): Promise<void> {
   if (flags.watch === true) throw new UsageError('--check looks once; leave out --watch');
-  const dead: string[] = [];
-  const statuses = await askStatuses(name, flags, (one) => dead.push(one));
+  const died: string[] = [];
+  const statuses = await askStatuses(name, flags, (one) => died.push(one));
   const { exitCode, lines } = checkStatuses(statuses);
   printResult(flags.json === true, statuses, () => lines);
-  if (dead.length > 0) throw new CommandError(`${dead.map((one) => `mirror/${one}`).join(', ')} has died`);
+  await requireNoneDied(died, flags);
   if (statuses.length === 0) throw new CommandError('no mirror runs');
   process.exitCode = exitCode;
 }
 
-/** With its line ends. */
-async function render(name: string | undefined, flags: StatusFlags): Promise<string> {
-  const statuses = await withAttachments(await askStatuses(name, flags), flags);
+async function show(name: string | undefined, flags: StatusFlags): Promise<void> {
+  const died: string[] = [];
+  writeQuietly(process.stdout, await render(name, flags, died));
+  await requireNoneDied(died, flags);
+}
+
+/** With its line ends. Those that have died are added to `died`. */
+async function render(name: string | undefined, flags: StatusFlags, died: string[]): Promise<string> {
+  const answers = await askStatuses(name, flags, (one) => died.push(one));
+  const statuses = await withAttachments(answers, flags);
   const { splitBrain, complete } = CHECK_EXIT;
   process.exitCode = checkStatuses(statuses).exitCode === splitBrain ? splitBrain : complete;
   const look = { isScript: flags.script === true, isGeomName: flags.geom === true };
@@ -82,7 +90,10 @@ async function watch(name: string | undefined, flags: StatusFlags, interrupt: In
   try {
     let shown = '';
     while (interrupt.signalNumber === null) {
-      const text = await render(name, flags);
+      const died: string[] = [];
+      const alive = await render(name, flags, died);
+      const lines = flags.json === true ? [] : await Promise.all(died.map((one) => diedText(one, flags)));
+      const text = [alive, ...lines.map((line) => `${line}\n`)].join('');
       if (isTerminal) {
         writeQuietly(process.stdout, `${HOME}${text.replaceAll('\n', `${ERASE_LINE}\n`)}${ERASE_BELOW}`);
       } else if (text !== shown) writeQuietly(process.stdout, text);

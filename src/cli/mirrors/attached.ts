@@ -1,13 +1,13 @@
 import { mirrorPaths } from '../../control/paths.js';
 import type { MirrorStatus } from '../../control/status.js';
-import type { Attachment } from '../attach/attachment.js';
+import type { FoundAttachment } from '../attach/attachment.js';
 import { Attachments } from '../attach/attachments.js';
 import { thisSystem } from '../attach/system.js';
 import type { RunDirFlags } from './run-dir.js';
 
 /** A running mirror, with the block device that was made of it. */
 export interface ShownMirror extends MirrorStatus {
-  readonly attached?: Attachment | null;
+  readonly attached?: FoundAttachment | null;
 }
 
 /** The daemons don't know what was made of their mirrors. */
@@ -17,8 +17,8 @@ export async function withAttachments(
 ): Promise<ShownMirror[]> {
   const shown: ShownMirror[] = [];
   for (const mirror of mirrors) {
-    const { name } = mirror;
-    shown.push({ ...mirror, attached: await attachmentsOf(name, runDir).find() });
+    const { name, pid } = mirror;
+    shown.push({ ...mirror, attached: await attachmentsOf(name, runDir).find(pid) });
   }
   return shown;
 }

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { askMirror, NotRunningError } from '../../control/control-client.js';
@@ -30,11 +30,14 @@ export async function ask(
   { runDir }: RunDirFlags,
   timeoutMs = ANSWER_MS,
 ): Promise<unknown> {
+  const { control } = mirrorPaths(runDir, name);
   try {
-    return await askMirror(mirrorPaths(runDir, name).control, request, { clock: systemClock, timeoutMs });
+    return await askMirror(control, request, { clock: systemClock, timeoutMs });
   } catch (error) {
     if (error instanceof NotRunningError) {
-      throw new CommandError(`No such geom: ${name}. (no such mirror runs)`, { cause: error });
+      // A daemon that was killed leaves its socket.
+      const why = existsSync(control) ? 'it has died; start it again' : 'no such mirror runs';
+      throw new CommandError(`No such geom: ${name}. (${why})`, { cause: error });
     }
     if (error instanceof ControlError) throw new CommandError(error.message, { cause: error });
     throw error;

@@ -1,8 +1,10 @@
+import { NotRunningError } from '../../control/control-client.js';
 import { STOP_MS } from '../../control/limits.js';
 import { attachedText } from '../attach/attachment.js';
 import { CommandError } from '../errors.js';
+import { writeQuietly } from '../output.js';
 import { attachmentsOf } from './attached.js';
-import { ask, type RunDirFlags } from './run-dir.js';
+import { ask, askStatus, type RunDirFlags } from './run-dir.js';
 
 export interface StopFlags extends RunDirFlags {
   /** Also if clients are connected. */
@@ -18,6 +20,15 @@ export async function stopMirror(name: string, flags: StopFlags): Promise<void> 
     if (isForced || !(error instanceof CommandError)) throw error;
     throw await sayAttached(name, flags, error);
   }
+  if (isForced) await warnOfDevice(name, flags);
+}
+
+/** A file system on it may have writes that never got any further. */
+async function warnOfDevice(name: string, { runDir }: RunDirFlags): Promise<void> {
+  const attachment = await attachmentsOf(name, runDir).find(null);
+  if (attachment === null) return;
+  const text = `mirror/${name} has stopped, but ${attachedText(attachment)}; remove that with 'ggmirror detach ${name}'`;
+  writeQuietly(process.stderr, `ggmirror: ${text}\n`);
 }
 
 /** The daemon only knows that it has clients. */
@@ -26,7 +37,9 @@ async function sayAttached(
   { runDir }: RunDirFlags,
   error: CommandError,
 ): Promise<CommandError> {
-  const attachment = await attachmentsOf(name, runDir).find();
+  if (error.cause instanceof NotRunningError) return error;
+  const { pid } = await askStatus(name, { runDir });
+  const attachment = await attachmentsOf(name, runDir).find(pid);
   if (attachment === null) return error;
   const text = `mirror/${name} ${attachedText(attachment)}; detach it first (ggmirror detach ${name})`;
   return new CommandError(text, { cause: error });
