@@ -139,6 +139,30 @@ describe('a verify', () => {
     expect([...(disk(rig, 0).store.durable.bitmaps.get(1) ?? [])]).toEqual([9]);
   });
 
+  test('leaves the mark of what the only good copy may have lost in a failed flush, though it found that equal', async () => {
+    const rig = sameDisks({ options: { resyncBytesPerSecond: MIB } });
+    spoil(rig, 1, 3);
+    rig.component(1).missing.markRegion(3);
+    await writeBytes(rig.mirror, bytes(3), pattern(REGION_SIZE_BYTES, 9));
+    rig.mirror.startVerify({ isRepairing: false, previous: null });
+    await rig.settle();
+    const failuresLeft = [1, 1];
+    rig.disks.forEach(({ fault }, slot) => {
+      fault.plan = ({ op }) =>
+        op === 'flush' && (failuresLeft[slot] ?? 0) > 0
+          ? ((failuresLeft[slot] = 0), { kind: 'fail', errno: 'EIO' })
+          : null;
+    });
+    expect(await start(rig.mirror, 'flush', { offsetBytes: 0, lengthBytes: 0 })).toMatchObject({
+      errno: 'EIO',
+    });
+    await rig.settle();
+    expect(rig.mirror.verification?.state).toBe('failed');
+    expect(rig.component(1).state).toBe('ACTIVE');
+    expect(rig.component(1).isCacheDoubtful).toBe(true);
+    expect(rig.component(1).missing.isMarked(3)).toBe(true);
+  });
+
   test('has what it marked copied when the component is lost and back', async () => {
     const rig = sameDisks();
     spoil(rig, 1, 3, 9);

@@ -220,8 +220,8 @@ export class Verify implements SweepJob {
       const { store } = component;
       const error = await flushComponent(component);
       if (error !== null) host.drop(component, error);
-      // If it was lost the marks stay, and it is copied to when it is back.
-      else if (component.state === 'ACTIVE' && component.store === store) {
+      // If it was lost, or is doubtful by now, the marks stay, and it is copied to when that can be.
+      else if (component.state === 'ACTIVE' && component.store === store && !component.isCacheDoubtful) {
         clearMarks(component.missing, settled);
         this.#isChanged = true;
       }
