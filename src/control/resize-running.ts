@@ -111,7 +111,8 @@ export class ResizeGate {
 
   /** Runs what was asked. Rejects with ControlError for a resize beside something else. */
   async pass<Answer>(command: string, run: () => Promise<Answer>): Promise<Answer> {
-    if (this.#resize !== null) await this.free();
+    // Another one that has waited, too, may have begun since.
+    while (this.#resize !== null) await this.free();
     if (command === 'status' || command === 'stop') return await run();
     if (command !== 'resize') {
       this.#underWay += 1;

@@ -221,6 +221,20 @@ describe('while a mirror is resized', () => {
     expect(told).toEqual(['resized', 'status', 'insert']);
   });
 
+  test('two more that waited for it go one after the other, and so does what waited with them', async () => {
+    const gate = new ResizeGate();
+    let underWay = 0;
+    let most = 0;
+    const run = async (): Promise<void> => {
+      underWay += 1;
+      most = Math.max(most, underWay);
+      await new Promise((resolve) => setImmediate(resolve));
+      underWay -= 1;
+    };
+    await Promise.all(['resize', 'resize', 'resize', 'insert'].map((command) => gate.pass(command, run)));
+    expect(most).toBe(1);
+  });
+
   test('nothing else changes it, and what does is not interrupted by a resize', async () => {
     const gate = new ResizeGate();
     let finish: () => void = () => undefined;
