@@ -159,6 +159,28 @@ describe('a component that can not flush, as behind a ggated', () => {
     await expectEqual(world, running);
   });
 
+  test.each(['stopped', 'killed'])(
+    'counts so too after it was the only good copy, and the mirror was %s and started anew from it',
+    async (how) => {
+      const world = await makeWorld();
+      world.denyFlush('b');
+      const running = await world.start('ab');
+      running.mirror.drop(componentOf(running, 'a'), lost('a'));
+      await componentOf(running, 'a').closing;
+      await write(running, regionAt(3), 1);
+      if (how === 'stopped') await running.close();
+      const again = await world.start('ab');
+      await untilComplete(again);
+      again.mirror.drop(componentOf(again, 'b'), lost('b'));
+      await componentOf(again, 'b').closing;
+      await writeBytes(world.device('b'), regionAt(3), block(0));
+      expect(await comeBack(again, 'b')).toBe('SYNCHRONIZING');
+      await expectEqual(world, again);
+      const range = { offsetBytes: regionAt(3), lengthBytes: 4096 };
+      expect(await readBytes(world.device('b'), range)).toEqual(block(1));
+    },
+  );
+
   test('counts so too when the mirror was stopped in good order', async () => {
     const world = await makeWorld();
     world.denyFlush('b');

@@ -40,7 +40,9 @@ async function loadDoubts(component: Component, { media, store, facts }: Present
   const { slot, isRunning } = facts.superblock;
   // Left by the run before in a cache, where a flush of this run may be the first that fails.
   const unflushed = { missing: component.unflushed, isFull: false };
-  if (isRunning && media.data.can.flush) markExtents(unflushed, store.readLog());
+  if (isRunning) markExtents(unflushed, store.readLog());
+  // One that can't flush has noted all that it was sent, and no flush of this run will change that.
+  if (!media.data.can.flush) await markNoted(unflushed, store, [slot]);
   if (!mayLackFlushed(media)) return;
   await markNoted(component, store, [slot]);
   component.missing.union(component.unflushed);
