@@ -1,7 +1,7 @@
 import type { Component } from '../mirror/component.js';
 import type { Mirror } from '../mirror/mirror.js';
 import type { ServerLog } from '../server/server-log.js';
-import type { HookEvent, Hooks } from './hooks.js';
+import type { HookCall, HookEvent, Hooks } from './hooks.js';
 
 interface Announcement {
   readonly level: 'info' | 'warn' | 'error';
@@ -103,7 +103,7 @@ export class Announcer {
 
   /** It could not be started. */
   async failed(isSplitBrain: boolean, why: string): Promise<void> {
-    this.#tell(isSplitBrain ? 'split-brain' : 'failed', null, why);
+    this.#tell(isSplitBrain ? 'split-brain' : 'failed', null, why, null);
     await this.options.hooks?.close();
   }
 
@@ -114,11 +114,16 @@ export class Announcer {
     await this.options.hooks?.close();
   }
 
-  #tell(event: HookEvent, component: Component | null, reason: string | null): void {
+  #tell(
+    event: HookEvent,
+    component: Component | null,
+    reason: string | null,
+    state: HookCall['state'] = this.#mirror?.state ?? this.#state,
+  ): void {
     this.options.hooks?.tell({
       event,
       mirror: this.options.name,
-      state: this.#mirror?.state ?? this.#state,
+      state,
       component: component === null ? null : { name: component.name, state: component.state },
       reason,
     });

@@ -34,7 +34,8 @@ export type HookEvent = keyof typeof HOOK_EVENTS;
 export interface HookCall {
   readonly event: HookEvent;
   readonly mirror: string;
-  readonly state: 'COMPLETE' | 'DEGRADED';
+  /** Null if it does not run. */
+  readonly state: 'COMPLETE' | 'DEGRADED' | null;
   /** Null for events of the whole mirror. */
   readonly component: { readonly name: string; readonly state: string } | null;
   readonly reason: string | null;
@@ -110,7 +111,7 @@ export class Hooks {
 const environmentOf = ({ event, mirror, state, component, reason }: HookCall): Record<string, string> => ({
   GGMIRROR_EVENT: event,
   GGMIRROR_MIRROR: mirror,
-  GGMIRROR_STATE: state,
+  GGMIRROR_STATE: state ?? '',
   GGMIRROR_COMPONENT: component?.name ?? '',
   GGMIRROR_COMPONENT_STATE: component?.state ?? '',
   // A peer may have had a hand in it.

@@ -85,7 +85,7 @@ describe("a mirror's hook", () => {
     writeHook();
     const { code } = await world.run('start', 'data', world.local, world.backup, '--hook', hook);
     expect(code).toBe(1);
-    await untilHeard('3|failed|data||COMPLETE');
+    await untilHeard('3|failed|data||');
   });
 
   test('that hangs holds up nobody', async () => {

@@ -40,6 +40,10 @@ export async function ask(
       throw new CommandError(`No such geom: ${name}. (${why})`, { cause: error });
     }
     if (error instanceof ControlError) throw new CommandError(error.message, { cause: error });
+    if ((error as NodeJS.ErrnoException).code === 'EACCES') {
+      const message = `${control} may not be used by you; mirrors are for root and the group of ${runDir}`;
+      throw new CommandError(message, { cause: error });
+    }
     throw error;
   }
 }
