@@ -84,6 +84,8 @@ export function assembleOptions(
     afterSplitBrain: options.afterSplitBrain,
     idleMs: IDLE_CLEAN_MS,
     extentsMax: EXTENTS_MAX,
+    // A slow link holds up the first write, but neither reads nor whoever starts the mirror.
+    waitsForResyncs: false,
   };
 }
 

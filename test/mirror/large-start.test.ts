@@ -3,12 +3,14 @@ import { createImage, openFile, type FileDevice } from '../../src/device/file-de
 import { assemble, type AssembledMirror, type ProviderOpener } from '../../src/mirror/start/assemble.js';
 import { createMirror } from '../../src/mirror/start/create.js';
 import { bitmapBlockCount } from '../../src/protocol/area-layout.js';
-import { writeBytes } from '../support/device-requests.js';
+import { readBytes, writeBytes } from '../support/device-requests.js';
 import { FakeClock } from '../support/fake-clock.js';
+import { FaultDevice } from '../support/fault-device.js';
 import { componentOf, untilComplete } from '../support/member-world.js';
 import { lost } from '../support/mirror-rig.js';
 import { RecorderDevice } from '../support/recorder-device.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
+import { until } from '../support/until.js';
 
 const TIB = 2 ** 40;
 const MIB = 2 ** 20;
@@ -46,16 +48,20 @@ async function label({ isUsed = false } = {}): Promise<void> {
   for (const device of devices) await device.close();
 }
 
-/** What is asked of its components is recorded from here on. */
-async function start(): Promise<AssembledMirror> {
+/** What is asked of its components is recorded from here on. `held`: what they are asked then is held there. */
+async function start(held: FaultDevice[] | null = null): Promise<AssembledMirror> {
   recorders = [];
   const open = async (name: string): ReturnType<ProviderOpener['open']> => {
     const device = new RecorderDevice(await openFile(scratch.path(name), { access: 'rw' }));
     recorders.push(device);
-    return { device, area: null };
+    if (held === null || name !== 'b') return { device, area: null };
+    const holding = new FaultDevice(device, ({ op }) => (op === 'write' ? { kind: 'hold' } : null));
+    held.push(holding);
+    return { device: holding, area: null };
   };
   return await assemble({
     name: 'm',
+    waitsForResyncs: held === null,
     providers: ['a', 'b'].map((name) => ({ name, isLocal: true, open: () => open(name) })),
     degraded: false,
     clock: new FakeClock(),
@@ -136,4 +142,28 @@ test('one after a resync that was stopped takes a few requests too, though all o
   expect(asked('write', mediaSizeBytes).count).toBeLessThan(150);
   expect(asked('read', mediaSizeBytes).count).toBeLessThan(150);
   await running.close();
+});
+
+test('a start need not wait until a component behind a slow link has its own account, and the end of the mirror does', async () => {
+  await label({ isUsed: true });
+  const held: FaultDevice[] = [];
+  const running = await start(held);
+  const [disk] = held;
+  const b = componentOf(running, 'b');
+  expect(b.state).toBe('SYNCHRONIZING');
+  expect(running.mirror.resyncOf(b)).toBeNull();
+  expect(await readBytes(running.mirror, { offsetBytes: 0, lengthBytes: 4096 })).toEqual(
+    Buffer.alloc(4096, 7),
+  );
+  await until('a write to b', () => (disk?.heldCount ?? 0) > 0);
+  let hasEnded = false;
+  const ending = running.close().then(() => (hasEnded = true));
+  await readBytes(running.mirror, { offsetBytes: 0, lengthBytes: 4096 }).catch(() => undefined);
+  expect(hasEnded).toBe(false);
+  if (disk !== undefined) disk.plan = () => null;
+  disk?.release();
+  await ending;
+  const again = await start();
+  expect(componentOf(again, 'b').state).toBe('SYNCHRONIZING');
+  await again.close();
 });

@@ -181,6 +181,7 @@ export class Journal {
   /** After acceptTarget(): from now on it says itself that its data is a mixture, and its log says what the others' do. */
   beginResync(component: Component): Promise<void> {
     return this.#turns.run(async () => {
+      if (!component.takesWrites) return; // Lost, and perhaps back: then its own account is to be heard first.
       const { store } = component;
       // Once it is in step it may be the only one that could know what others miss.
       await tellBitmaps(store, this.options.components.all);
@@ -193,23 +194,22 @@ export class Journal {
   /** It has everything, flushed. First it says so itself, then the others do. */
   endResync(component: Component): Promise<void> {
     return this.#turns.run(async () => {
-      const { slot } = component.identity;
-      const { store } = component;
+      const { store, identity } = component;
       // If nobody can be told that it is in step, it must not say so: later it could pass for one that went its own way.
       await this.#everywhere((other) => other.flush());
       // If it is lost from here on it counts as lost anew, or it could later pass for one that misses nothing.
-      this.#generations.claim(slot);
-      const inStep = { ...this.state, lostAt: this.state.lostAt.with(slot, NO_UUID) };
+      this.#generations.claim(identity.slot);
+      const inStep = { ...this.state, lostAt: this.state.lostAt.with(identity.slot, NO_UUID) };
       await store.writeSuperblock({ ...this.#change(inStep, component), isInconsistent: false });
       await store.writeLabel(this.#label(component, false));
       await store.flush();
-      this.#generations.claimed(slot);
+      this.#generations.claimed(identity.slot);
       await this.#everywhere((other, who) =>
         who === component ? Promise.resolve() : this.#writeIdentity(other, who),
       );
       await this.#writeBitmaps();
       await this.#everywhere((other) => other.flush());
-      this.#generations.joined(slot);
+      this.#generations.joined(identity.slot);
     });
   }
 

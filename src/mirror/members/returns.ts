@@ -29,6 +29,8 @@ export interface ReturnHost extends ReceptionHost {
 /** The way back of a component that was not there, or is not in step: from its arrival over its resync to ACTIVE. */
 export class Returns {
   readonly #resyncs = new Map<Component, Resync>();
+  /** Of resyncs that are not there yet. None rejects. */
+  readonly #beginnings = new Set<Promise<void>>();
 
   constructor(private readonly host: ReturnHost) {}
 
@@ -53,34 +55,64 @@ export class Returns {
     }
   }
 
-  /** A component that is behind is there, and all that it may miss is marked. */
-  async admit(component: Component, media: ComponentMedia): Promise<'SYNCHRONIZING' | 'STALE'> {
+  /**
+   * A component that is behind is there, and all that it may miss is marked. `waits`: until it has its own account of that
+   * and its resync runs, which takes a while for a large medium on a slow link.
+   */
+  async admit(
+    component: Component,
+    media: ComponentMedia,
+    { waits }: { readonly waits: boolean } = { waits: true },
+  ): Promise<'SYNCHRONIZING' | 'STALE'> {
     component.attach(media, 'attachedStale');
     // Somebody has failed since it was in step, and it may have been this one, in an earlier life of the mirror.
     if (media.store.superblock.genid < this.host.journal.state.genid) component.isCacheDoubtful = true;
     if (mayLackFlushed(media)) component.isCacheDoubtful = component.hasFailed = true;
     this.host.options.events.changed('stale', component, null);
     if (!this.host.isAutosync) return 'STALE';
-    await this.startResync(component);
+    const begun = await this.#accept(component);
+    if (waits) await begun();
     return component.state === 'SYNCHRONIZING' ? 'SYNCHRONIZING' : 'STALE';
   }
 
   /** For a STALE component. */
   async startResync(component: Component): Promise<void> {
+    const begun = await this.#accept(component);
+    await begun();
+  }
+
+  /** Resolves with what waits until the resync runs, or the component is dropped. */
+  async #accept(component: Component): Promise<() => Promise<void>> {
     const { host } = this;
-    const { options } = host;
     try {
       await host.journal.acceptTarget(component);
-      // Unless it was lost meanwhile, or somebody else has begun.
-      if (component.state !== 'STALE') return;
-      component.move('resyncStarted');
-      host.statesChanged();
-      await host.journal.beginResync(component);
     } catch (error) {
       host.drop(component, error as DeviceError);
+      return () => Promise.resolve();
+    }
+    // Unless it was lost meanwhile, or somebody else has begun.
+    if (component.state !== 'STALE') return () => Promise.resolve();
+    component.move('resyncStarted');
+    host.statesChanged();
+    const beginning = this.#begin(component);
+    this.#beginnings.add(beginning);
+    const begun = beginning.finally(() => this.#beginnings.delete(beginning));
+    return () => begun;
+  }
+
+  async #begin(component: Component): Promise<void> {
+    const { host } = this;
+    const { options } = host;
+    const { store } = component;
+    // It may be lost meanwhile, and even be back.
+    const isSame = (): boolean => component.takesWrites && component.store === store;
+    try {
+      await host.journal.beginResync(component);
+    } catch (error) {
+      if (isSame()) host.drop(component, error as DeviceError);
       return;
     }
-    if (!component.takesWrites) return;
+    if (!isSame()) return;
     options.events.changed('rebuilding', component, null);
     const resync = new Resync({
       target: component,
@@ -114,6 +146,7 @@ export class Returns {
 
   /** Ends all resyncs with what they have copied noted as copied. */
   async finishAll(error: DeviceError): Promise<void> {
+    await Promise.all(this.#beginnings);
     const resyncs = [...this.#resyncs.values()];
     this.#resyncs.clear();
     await Promise.all(resyncs.map((resync) => resync.finish(error)));

@@ -48,7 +48,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
       await loadMarks(mirror, found, source, decision);
       await options.approve?.(planOf(mirror, decision));
       giveUp(mirror, discarded, options);
-      await launch(mirror, found, decision);
+      await launch(mirror, found, decision, options);
       await assembly.closeBare();
     } catch (error) {
       await mirror.close().catch(() => undefined /* the error that is thrown tells more */);
@@ -237,6 +237,7 @@ async function launch(
   mirror: Mirror,
   found: readonly PresentProvider[],
   decision: RunDecision,
+  { waitsForResyncs: waits = true }: AssembleOptions,
 ): Promise<void> {
   for (const { facts, media, label } of found) {
     const component = componentIn(mirror, facts.superblock.slot);
@@ -255,7 +256,7 @@ async function launch(
     await mirror.journal.begin({ isOutside: false });
   }
   for (const { slot } of decision.behind) {
-    await mirror.returns.admit(componentIn(mirror, slot), providerIn(found, slot).media);
+    await mirror.returns.admit(componentIn(mirror, slot), providerIn(found, slot).media, { waits });
   }
 }
 

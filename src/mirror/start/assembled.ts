@@ -37,6 +37,11 @@ export interface AssembleOptions {
   readonly discard?: readonly string[];
   /** Start from a component that a resync to it has left as a mixture, if it is the only one that is there. Left out: no. */
   readonly allowsMixture?: boolean;
+  /**
+   * Resolve only when those that are behind have their own accounts of that, and their resyncs run. Those in step have
+   * theirs in any case. Left out: yes.
+   */
+  readonly waitsForResyncs?: boolean;
   /** Called when it is decided who is copied to whom, before anything is written; what it rejects with ends the start. */
   readonly approve?: (plan: StartPlan) => Promise<void> | void;
 }
