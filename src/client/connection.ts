@@ -170,6 +170,8 @@ async function bothHalves(parameters: ConnectParameters, sockets: SocketList): P
   // A name may stand for several hosts; both halves must reach the same.
   const [receive, second] = await open({ connect, host: send.address, port: uri.port, tls }, 'receive');
   checkSame(first.terms, second.terms);
+  // A server of ours lets the next session in when nothing can come of this one any more.
+  if (first.terms.hello === null) receive.dropUnsentAtDeath();
   return new Connection(send, receive, [first, second], clock);
 }
 

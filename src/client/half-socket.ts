@@ -1,5 +1,6 @@
 import { isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { dropUnsentAtClose } from '../device/platform/sockets.js';
 import type { ClientTls, ConnectTcp } from './options.js';
 import { TCP_KEEP_ALIVE_MS } from './limits.js';
 
@@ -85,6 +86,22 @@ export class HalfSocket {
     if (!this.#tcp.destroyed && !this.#tcp.connecting) this.#tcp.resetAndDestroy();
     this.#stream.destroy();
     this.#tcp.destroy();
+  }
+
+  /**
+   * Once it is open: should this process be killed, the kernel is to drop what it has not sent. It would go on trying for
+   * minutes, and a write could reach the disk after the next process has written there.
+   */
+  dropUnsentAtDeath(): void {
+    // Node knows the descriptor, and has no name for it; a simulated connection has none.
+    const { _handle: handle }: { _handle?: { fd?: unknown } | null } = this.#tcp as object;
+    const fd = handle?.fd;
+    if (typeof fd !== 'number' || fd < 0) return;
+    try {
+      dropUnsentAtClose(fd);
+    } catch {
+      // It is gone already.
+    }
   }
 
   /** Says that nothing more will come; resolves when the peer has closed, too. */

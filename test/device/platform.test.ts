@@ -8,7 +8,8 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bootId, type BootIdSources } from '../../src/device/platform/boot-id.js';
 import {
@@ -28,7 +29,7 @@ import {
   type NativeFunction,
   type SystemName,
 } from '../../src/device/platform/native.js';
-import { setSocketBuffers } from '../../src/device/platform/sockets.js';
+import { dropUnsentAtClose, setSocketBuffers } from '../../src/device/platform/sockets.js';
 import { makeScratch, type Scratch } from '../support/scratch.js';
 
 /** A C library that writes down its calls and answers as told. */
@@ -127,6 +128,31 @@ describe.skipIf(native() === null)('the C library', () => {
     expect(bytes.subarray(589_824).every((byte) => byte === 0xaa)).toBe(true);
   });
 
+  test.each([
+    { what: 'resets a connection that is closed, if it was told so', isDropped: true, end: 'ECONNRESET' },
+    { what: 'sends all of it else', isDropped: false, end: 'end' },
+  ])('$what', async ({ isDropped, end }) => {
+    const server = createServer({ pauseOnConnect: true });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+      const [peer] = (await once(server, 'connection')) as [Socket];
+      const ended = new Promise<string>((resolve) => {
+        peer.once('end', () => resolve('end'));
+        peer.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''));
+      });
+      const { fd } = (client as unknown as { _handle: { fd: number } })._handle;
+      if (isDropped) dropUnsentAtClose(fd);
+      client.write(Buffer.alloc(65_536));
+      client.destroy();
+      await once(client, 'close');
+      peer.resume();
+      expect(await ended).toBe(end);
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
   test('sets the buffers of a socket and tells what they became', async () => {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -140,6 +166,7 @@ describe.skipIf(native() === null)('the C library', () => {
     } finally {
       await new Promise((resolve) => server.close(resolve));
     }
+    expect(() => dropUnsentAtClose(9999)).toThrow(expect.objectContaining({ code: 'EBADF' }));
     expect(() => setSocketBuffers(9999, { sendBytes: 4096 })).toThrow(
       expect.objectContaining({ code: 'EBADF' }),
     );
@@ -240,6 +267,8 @@ describe("FreeBSD's calls, acted", () => {
       [3, 0xffff, 0x1001],
     ]);
     expect(set.map((call) => (call[4] as Buffer).readInt32LE())).toEqual([131_072, 65_536]);
+    dropUnsentAtClose(3, acted);
+    expect(acted.calls.at(-1)?.slice(1, 4)).toEqual([3, 0xffff, 0x80]);
   });
 });
 
