@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import type { BlockDevice } from '../device/block-device.js';
 import { systemClock, type Clock, type Timer } from '../device/clock.js';
+import { InterruptedError } from './errors.js';
 
 const CLOSE_MS = 500;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -52,6 +53,23 @@ export async function withSignals<Result>(work: (interrupt: Interrupt) => Promis
     return await work(interrupt);
   } finally {
     for (const signal of SIGNALS) process.off(signal, heard);
+  }
+}
+
+/** What `work` ends with, but InterruptedError with `message` at an interrupt; what becomes of `work` then interests nobody. */
+export async function unlessInterrupted<Result>(
+  interrupt: Interrupt,
+  work: Promise<Result>,
+  message: string,
+): Promise<Result> {
+  let forget = (): void => undefined;
+  const interrupted = new Promise<never>((_, reject) => {
+    forget = interrupt.onInterrupt(() => reject(new InterruptedError(message, interrupt.signalNumber ?? 0)));
+  });
+  try {
+    return await Promise.race([work, interrupted]);
+  } finally {
+    forget();
   }
 }
 

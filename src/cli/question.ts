@@ -1,5 +1,6 @@
 import { createInterface } from 'node:readline';
-import { CommandError } from './errors.js';
+import { CommandError, InterruptedError } from './errors.js';
+import { type Interrupt, unlessInterrupted, withSignals } from './interrupt.js';
 
 /** What a person is to say yes to. */
 export interface Question {
@@ -14,14 +15,25 @@ interface Streams {
   readonly output: NodeJS.WritableStream & { readonly isTTY?: boolean };
 }
 
-/** Resolves when a person at the terminal has typed 'yes'. Everything else, and the end of input, is a no: CommandError. */
+/**
+ * Resolves when a person at the terminal has typed 'yes'. Everything else, and the end of input, is a no: CommandError; ctrl-C
+ * is InterruptedError.
+ */
 export async function requireYes(
   { says, refusal }: Question,
   { input, output }: Streams = { input: process.stdin, output: process.stderr },
+  interruptible: (
+    work: (interrupt: Interrupt) => Promise<string | null>,
+  ) => Promise<string | null> = withSignals,
 ): Promise<void> {
   if (input.isTTY !== true || output.isTTY !== true) throw new CommandError(refusal);
   output.write(`${says.join('\n')}\nType 'yes' to do that: `);
-  const answer = await readLine(input);
+  const ask = (interrupt: Interrupt): Promise<string | null> =>
+    unlessInterrupted(interrupt, readLine(input), 'interrupted; nothing was changed');
+  const answer = await interruptible(ask).catch((error: unknown) => {
+    if (error instanceof InterruptedError) output.write('\n');
+    throw error;
+  });
   if (answer === null) output.write('\n');
   if (answer?.trim() !== 'yes') throw new CommandError('nothing was changed');
 }

@@ -98,7 +98,7 @@ describe('a primary that dies', () => {
     });
     const waiting = await primary.status();
     starting.signal('SIGINT');
-    await starting.ended;
+    expect(await starting.ended).toMatchObject({ code: 130 });
     await untilGone([waiting.pid]);
     expect(readdirSync(primary.runDirectory)).not.toContain(`${hosts.name}.ctl`);
 

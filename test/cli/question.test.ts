@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { CommandError } from '../../src/cli/errors.js';
+import { CommandError, InterruptedError } from '../../src/cli/errors.js';
+import { ManualInterrupt } from '../../src/cli/interrupt.js';
 import { requireYes } from '../../src/cli/question.js';
 
 const QUESTION = { says: ['b.img holds data; it is overwritten.'], refusal: 'give --force' };
@@ -32,6 +33,17 @@ describe('a person at a terminal', () => {
     expect(asked.end).toBe(end);
     expect(asked.shown).toContain("b.img holds data; it is overwritten.\nType 'yes' to do that: ");
   });
+});
+
+test('a person who presses ctrl-C gets a new line, and the exit status of that', async () => {
+  const input = Object.assign(new PassThrough(), { isTTY: true });
+  const output = Object.assign(new PassThrough(), { isTTY: true });
+  const ctrlC = new ManualInterrupt();
+  const asked = requireYes(QUESTION, { input, output }, (work) => work(ctrlC));
+  ctrlC.interrupt(2);
+  await expect(asked).rejects.toBeInstanceOf(InterruptedError);
+  await expect(asked).rejects.toMatchObject({ signalNumber: 2, message: 'interrupted; nothing was changed' });
+  expect(String(output.read())).toMatch(/to do that: \n$/);
 });
 
 test('a program is not asked, whatever it sends', async () => {

@@ -4,7 +4,7 @@ import { defaultConfigPath } from '../config/config-file.js';
 import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { systemClock } from '../../device/clock.js';
 import { standardOutput } from '../daemon/log.js';
-import { CommandError, failureOf, UsageError } from '../errors.js';
+import { CommandError, failureOf, InterruptedError, UsageError } from '../errors.js';
 import { isRunning } from '../mirrors/run-dir.js';
 import { RUNNING_COMPONENT_HELP } from '../component-help.js';
 import { runInBackground } from '../mirrors/run-in-background.js';
@@ -132,6 +132,7 @@ async function startAll(all: readonly MirrorSettings[]): Promise<void> {
         writeQuietly(process.stdout, `mirror/${name} runs already\n`);
       } else await runAndSay(settings, true); // at boot, nobody could end its waiting
     } catch (error) {
+      if (error instanceof InterruptedError) throw error;
       failed += 1;
       writeQuietly(process.stderr, `ggmirror: mirror/${name}: ${failureOf(error).message ?? ''}\n`);
     }

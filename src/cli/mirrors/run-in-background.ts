@@ -1,6 +1,7 @@
 import { mirrorPaths } from '../../control/paths.js';
 import { systemClock } from '../../device/clock.js';
 import { startDetached } from '../daemon/detach.js';
+import { unlessInterrupted, withSignals } from '../interrupt.js';
 import { ggateUris, nbdUri } from './endpoints.js';
 import { askStatus } from './run-dir.js';
 import type { MirrorSettings, MirrorTask } from './settings.js';
@@ -8,7 +9,8 @@ import { WaitLine } from './wait-line.js';
 
 /**
  * Starts a mirror that goes on by itself. Resolves with lines that say where it is. If it has to wait for components, that
- * is shown until it starts; if `isLeftWaiting`, it resolves with a line that says so. Throws CommandError.
+ * is shown until it starts; if `isLeftWaiting`, it resolves with a line that says so. Throws CommandError, and
+ * InterruptedError: then it ends with this process, unless it runs by then.
  */
 export async function runInBackground(
   settings: MirrorSettings,
@@ -19,7 +21,10 @@ export async function runInBackground(
   const module = new URL('mirror-child.js', import.meta.url);
   const line = new WaitLine(`mirror/${name}`, process.stderr, systemClock);
   const shown = isLeftWaiting ? {} : { waits: (why: string) => line.show(why) };
-  const { pid, waitsFor } = await startDetached(module, task, shown).finally(() => line.finish());
+  const interrupted = `interrupted; nobody waits for mirror/${name} any more`;
+  const { pid, waitsFor } = await withSignals((interrupt) =>
+    unlessInterrupted(interrupt, startDetached(module, task, shown), interrupted),
+  ).finally(() => line.finish());
   if (waitsFor !== null) return [`mirror/${name} waits (process ${pid}): ${waitsFor}`];
   const uri = nbdUri(name, { unixPath: nbdPath ?? mirrorPaths(runDirectory, name).nbd });
   const lines = [`mirror/${name} runs (process ${pid}), for NBD clients at ${uri}`];
