@@ -45,6 +45,8 @@ export class Budget {
   constructor(
     hostCount: number,
     private readonly isWhole: () => boolean = () => false,
+    /** False where one can't flush: whatever that was ever sent may have to be copied once more. */
+    private readonly isBounded = true,
   ) {
     this.#accounts = Array.from({ length: hostCount }, () => ({
       flushedAt: 0,
@@ -111,7 +113,7 @@ export class Budget {
     const account = this.#accounts[index];
     if (account === undefined) return null;
     account.copying = { beganAt: now, writtenBytes, markedBytes: missing.countMarked * REGION_SIZE_BYTES };
-    if (account.isAllWanted) return null;
+    if (account.isAllWanted || !this.isBounded) return null;
     const allowed = this.#allowed(account);
     const tooMuch: number[] = [];
     for (let region = 0; region < missing.regionCount; region++)

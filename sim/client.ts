@@ -14,6 +14,8 @@ export interface ClientOptions {
   readonly registers: Registers;
   /** Left out without a mirror. */
   readonly budget?: Budget;
+  /** Whether anybody in step can flush, so that a good flush means what it says. True if left out. */
+  readonly canVouch?: () => boolean;
   /** What its first write says is larger than this; 0 if left out. No two clients of a world may say the same. */
   readonly firstNumber?: number;
   /** A request that takes longer hangs, as it is known by now. It was started then, when so many others were under way. */
@@ -57,6 +59,7 @@ export class Client {
     this.counts.flushes += 1;
     this.#send(mirror, { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null }, (error) => {
       if (error === null) {
+        if (this.options.canVouch?.() === false) return;
         registers.flushed(startedAt);
         budget?.flushed(startedAt);
       } else {

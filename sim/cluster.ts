@@ -77,6 +77,8 @@ async function label(count: number, sizeBytes: number): Promise<Labelled> {
 export interface ClusterOptions {
   readonly componentCount: number;
   readonly diskSizeBytes: number;
+  /** See Plan. */
+  readonly plainHost?: number;
 }
 
 /** Hosts with a disk each, all of them components of one mirror, and a link between any two. */
@@ -112,7 +114,11 @@ export class Cluster {
         chance: chance.fork(`disk ${name}`),
         mediaSizeBytes,
       };
-      return new Host(world, name, drive);
+      const host = new Host(world, name, drive);
+      host.isPlain = index === options.plainHost;
+      // The private area takes a disk that can't be flushed for one that keeps what it has answered.
+      if (host.isPlain) drive.disk.keepsFromBytes = mediaSizeBytes;
+      return host;
     });
     return new Cluster(world, hosts, mediaSizeBytes, chance);
   }

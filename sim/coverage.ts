@@ -50,6 +50,8 @@ export interface Standing {
   readonly mixed: readonly number[];
   /** Those of them whose resync is about to end: they may say already that they are in step, or not yet. */
   readonly ending: readonly number[];
+  /** Those that can't flush: nobody asks them what others miss while another one is there. */
+  readonly plain: readonly number[];
   /** Every loss so far is on stable storage. */
   readonly isSettled: boolean;
 }
@@ -88,7 +90,7 @@ export async function coverageProblem(
     members.push({ ...image, index, memory });
   }
   for (const one of members) {
-    if (!standing.inStep.includes(one.index)) continue;
+    if (!standing.inStep.includes(one.index) || standing.plain.includes(one.index)) continue;
     for (const other of members) {
       if (other === one) continue;
       const problem = problemBetween(one, other, standing, mediaSizeBytes);

@@ -53,8 +53,8 @@ export class Daemon {
   constructor(private readonly options: DaemonOptions) {
     this.host = options.host;
     this.process = new SimProcess(options.cluster.world, `mirror at ${options.host.name}`);
-    this.host.isTaken = true;
-    this.process.onKill(() => (this.host.isTaken = false));
+    this.host.taker = this.process;
+    this.process.onKill(() => (this.host.taker = null));
   }
 
   /** Null until start() has resolved. */

@@ -42,6 +42,8 @@ export class SimDisk {
   readonly #unflushed = new Map<number, Map<number, Unflushed>>();
   /** Sectors that can't be read until they are written. */
   readonly bad = new Set<number>();
+  /** From there on nothing goes with the power. */
+  keepsFromBytes = Infinity;
 
   constructor(
     readonly name: string,
@@ -140,11 +142,14 @@ export class SimDisk {
     for (const [index, sectors] of this.#unflushed) {
       const chunk = Buffer.from(this.#chunks.get(index) ?? ZERO_CHUNK);
       for (const [sector, { durable, versions }] of sectors) {
-        const survivor = !chance.happens(keptPart)
-          ? undefined
-          : chance.happens(0.7)
-            ? versions.at(-1)
-            : chance.pick(versions);
+        const isKept = (index * CHUNK_SECTORS + sector) * SECTOR_BYTES >= this.keepsFromBytes;
+        const survivor = isKept
+          ? versions.at(-1)
+          : !chance.happens(keptPart)
+            ? undefined
+            : chance.happens(0.7)
+              ? versions.at(-1)
+              : chance.pick(versions);
         (survivor?.data ?? durable).copy(chunk, sector * SECTOR_BYTES);
       }
       changed.set(index, chunk);

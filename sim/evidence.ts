@@ -31,7 +31,7 @@ export async function mustBeReadable(
   chance: Chance,
 ): Promise<void> {
   const members = [...hosts.keys()];
-  const standing = { members, inStep: [], mixed: [], ending: [], isSettled: false };
+  const standing = { members, inStep: [], mixed: [], ending: [], plain: [], isSettled: false };
   for (const isLost of [false, true]) {
     const images = hosts.map(({ name, drive: { disk } }) => ({
       name: `the disk of ${name}`,

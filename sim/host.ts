@@ -20,15 +20,19 @@ export interface HostServices {
   power(isOn: boolean): void;
 }
 
+const PLAIN = { flush: false, trim: false, writeZeroes: false, checksum: false } as const;
+
 /** A machine with one disk, a server that exports it, and room for the mirror. */
 export class Host {
   isOn = true;
   /** When its disk lost its cache last, in the order of the world; 0 for never. */
   lostPowerAt = 0;
-  /** The mirror runs here, and has the disk to itself. */
-  isTaken = false;
+  /** The mirror that runs here, and has the disk to itself. */
+  taker: SimProcess | null = null;
   #server: SimProcess;
   #services: HostServices | null = null;
+  /** Its server can't flush, nor anything else that a plain ggated can't. */
+  isPlain = false;
   readonly #attachments = new Set<Attachment>();
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -42,6 +46,18 @@ export class Host {
 
   get server(): SimProcess {
     return this.#server;
+  }
+
+  /** The clocks of all its programs do. */
+  jumpClocks(byMs: number): void {
+    this.#server.jump(byMs);
+    this.taker?.jump(byMs);
+  }
+
+  /** The disk as its server has it. */
+  get served(): Drive {
+    const { drive, isPlain } = this;
+    return isPlain ? { ...drive, can: { ...drive.can, ...PLAIN } } : drive;
   }
 
   serve(services: HostServices): void {
@@ -61,8 +77,9 @@ export class Host {
   attach(wire: Wire, client: SimProcess): Promise<DiskHandle> {
     return this.#inTurn(async () => {
       await this.#endAttachments();
-      if (this.isTaken) throw new DeviceError('DEVICE_REFUSED', 'EBUSY', `${this.name}: the image is in use`);
-      const handle = new DiskHandle(this.world, this.#server, this.drive, client);
+      if (this.taker !== null)
+        throw new DeviceError('DEVICE_REFUSED', 'EBUSY', `${this.name}: the image is in use`);
+      const handle = new DiskHandle(this.world, this.#server, this.served, client);
       this.#attachments.add({ handle, wire });
       return handle;
     });

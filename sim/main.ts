@@ -1,7 +1,7 @@
 /** Runs seeds of the simulator: npm run sim -- --help. */
 import { parseArgs } from 'node:util';
 import { minimise } from './minimise.js';
-import { type WireKind, WIRES, planOf } from './plan.js';
+import { type Extras, type WireKind, WIRES, planOf } from './plan.js';
 import { simulate } from './simulation.js';
 import { type SplitBrainOptions, SPLITS, simulateSplitBrain } from './split-brain.js';
 import { BrokenPromise } from './world.js';
@@ -13,6 +13,8 @@ const USAGE = `usage: npm run sim -- [options]
   --hours N     go on for so long
   --trace       print everything that happens
   --wire KIND   queue, sessions or alone (docs/simulator.md); each seed is lived in all three if it is not given
+  --plain       the server of one host can't flush, as a plain ggated
+  --jumps       clocks go on by up to an hour at once
   --split-brain both hosts start the mirror and write, without knowing of each other, or one by force
   --minimise    leave out of a failing seed what it fails without, and print what is left
 `;
@@ -31,6 +33,8 @@ async function main(): Promise<void> {
       wire: { type: 'string' },
       'split-brain': { type: 'boolean', default: false },
       minimise: { type: 'boolean', default: false },
+      plain: { type: 'boolean', default: false },
+      jumps: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -104,10 +108,10 @@ async function runSplitBrain(life: SplitBrainOptions, isTraced: boolean, sum: Su
 async function runSeed(
   seed: number,
   wire: WireKind,
-  { trace, minimise: isMinimised }: { trace: boolean; minimise: boolean },
+  { trace, minimise: isMinimised, ...extras }: Required<Extras> & { trace: boolean; minimise: boolean },
   sum: Sum,
 ): Promise<boolean> {
-  const plan = planOf(seed, wire);
+  const plan = planOf(seed, wire, extras);
   const { failure, counts, simulatedMs } = await simulate(plan, trace ? say : null);
   sum.runs += 1;
   sum.simulatedMs += simulatedMs;
@@ -118,7 +122,7 @@ async function runSeed(
   if (failure === null) return true;
   say(`seed ${seed}: ${failure.message}`);
   if (!(failure instanceof BrokenPromise)) say(failure.stack ?? '');
-  say(`  replay: npm run sim -- --seed ${seed} --wire ${plan.wire} --trace`);
+  say(`  replay: npm run sim -- --seed ${seed} --wire ${plan.wire}${flagsOf(extras)} --trace`);
   if (isMinimised) {
     const fewer = await minimise(plan);
     say(`  ${fewer.steps.length} of ${plan.steps.length} steps are enough:`);
@@ -126,5 +130,8 @@ async function runSeed(
   }
   return false;
 }
+
+const flagsOf = ({ plain, jumps }: Required<Extras>): string =>
+  `${plain ? ' --plain' : ''}${jumps ? ' --jumps' : ''}`;
 
 await main();

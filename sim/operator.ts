@@ -23,6 +23,8 @@ export interface OperatorOptions {
   readonly budget: Budget;
   readonly overwrites: Overwrites;
   readonly patience: Patience;
+  /** See Plan. */
+  readonly isPeaceful: boolean;
 }
 
 const RETRY_MS = 1000;
@@ -71,11 +73,12 @@ export class Operator {
   /** What is to be found on the disks. In the middle of a start nobody knows who has what, but labels can be read. */
   standing(isStarting: boolean): Standing {
     if (isStarting)
-      return { members: this.roster.certain, inStep: [], mixed: [], ending: [], isSettled: false };
+      return { members: this.roster.certain, inStep: [], mixed: [], ending: [], plain: [], isSettled: false };
     const isSettled = this.#daemon === null ? this.#wasSettled : this.#daemon.mirror?.mustWait === false;
     const ending = this.#daemon === null ? this.#ending : this.#daemon.ending;
     const mixed = [...this.#mixed].filter((index) => !ending.includes(index));
-    return { members: this.roster.certain, inStep: this.inStep, mixed, ending, isSettled };
+    const plain = this.inStep.filter((index) => this.#isPlain(index));
+    return { members: this.roster.certain, inStep: this.inStep, mixed, ending, plain, isSettled };
   }
 
   /** Whether the mirror's end now would be one in the middle of a start. */
@@ -90,6 +93,21 @@ export class Operator {
       active.length === this.options.cluster.hosts.length &&
       !active.some(({ isCacheDoubtful }) => isCacheDoubtful)
     );
+  }
+
+  /** Before that host loses its power: whether all that there is may go with it, flushed or not. */
+  mayLoseAll(index: number): boolean {
+    const isOnly = this.#inStep.has(index) && this.inStep.every((one) => this.#isPlain(one));
+    return isOnly && !this.runsOn(this.options.cluster.host(index));
+  }
+
+  /** Whether a component in step has flushed when a flush succeeds. */
+  get canVouch(): boolean {
+    return this.daemon?.mirror?.active.some(({ can }) => can.flush) === true;
+  }
+
+  #isPlain(index: number): boolean {
+    return this.options.cluster.host(index).isPlain;
   }
 
   runsOn(host: Host): boolean {
@@ -229,7 +247,9 @@ export class Operator {
     const isImpatient = world.nowMs - this.#wantedSinceMs >= restart.patienceMs;
     const { named } = this.roster;
     const own = cluster.hosts.indexOf(host);
-    const isDegraded = isImpatient && !this.#needsAll && this.#inStep.has(own) && named.includes(own);
+    const isSound = !host.isPlain || host.lostPowerAt <= (this.#attachedAt.get(own) ?? Infinity);
+    const isDegraded =
+      isImpatient && !this.#needsAll && isSound && this.#inStep.has(own) && named.includes(own);
     // Nobody starts without the others from a disk that fails; the start would go on with what is left.
     if (isDegraded) host.drive.conduct.heal();
     this.#startCount += 1;
@@ -259,10 +279,11 @@ export class Operator {
     const { cluster, registers } = this.options;
     const { world } = cluster;
     const absent = daemon.hostsIn('DISCONNECTED');
-    const isLossy = this.inStep.some(
-      (index) =>
-        !absent.includes(index) &&
-        cluster.host(index).lostPowerAt > (this.#attachedAt.get(index) ?? Infinity),
+    const present = this.inStep.filter((index) => !absent.includes(index));
+    // One that can flush is the source before any other.
+    const able = present.filter((index) => !this.#isPlain(index));
+    const isLossy = (able.length > 0 ? able : present).some(
+      (index) => cluster.host(index).lostPowerAt > (this.#attachedAt.get(index) ?? Infinity),
     );
     // Whoever of them is the source now, it may have lost what was not flushed.
     if (isLossy) registers.powerLost();
@@ -346,6 +367,8 @@ export class Operator {
       budget.inStep(index);
       this.#mixed.delete(index);
     }
+    if (what === 'disconnected' && this.options.isPeaceful)
+      world.fail(`${component.name} is given up for nothing: ${why ?? ''}`);
     if (what === 'disconnected' && this.#isUp) {
       this.#inStep.delete(index);
       this.powerLost();

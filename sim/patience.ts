@@ -27,7 +27,8 @@ interface Sole extends Span {
  * How long a request to a mirror may take, from what has happened in the meantime:
  *
  * - once the time-out of a component, and the moment until somebody looks, for each component that was there when it
- *   began, and for each that has come since: each may hang once before it is dropped, one after the other;
+ *   began, and for each that has come since: each may hang once before it is dropped, one after the other; and for all of
+ *   them whenever a clock has jumped;
  * - as long as the disk of the only component in step hangs, which is never dropped;
  * - a number of steps in a row, each as long as the slowest disk takes, for each request in whose queue it stands.
  */
@@ -43,6 +44,11 @@ export class Patience {
   /** A component has come, and may be in the way. */
   arrived(): void {
     this.#arrivals.push(this.cluster.world.nowMs);
+  }
+
+  /** A program's clock has jumped, as if it had stood still: whoever it waits for gets its time once more. */
+  heldUp(): void {
+    this.cluster.hosts.forEach(() => this.arrived());
   }
 
   /** The components in step are these now. */

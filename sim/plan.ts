@@ -30,6 +30,10 @@ export interface Plan {
   readonly diskSizeBytes: number;
   readonly settings: MirrorSettings;
   readonly steps: readonly PlannedStep[];
+  /** Index of a host whose server can't flush, as that of a plain ggated; left out if there is none. */
+  readonly plainHost?: number;
+  /** Nothing in it is a reason to give a component up. */
+  readonly isPeaceful?: boolean;
 }
 
 const MIB = 1_048_576;
@@ -37,14 +41,22 @@ const BALANCES: readonly BalanceAlgorithm[] = ['prefer', 'round-robin', 'load', 
 const MEMBER_COMMANDS: readonly MemberCommand[] = [
   ...(['insert', 'insert', 'remove', 'forget', 'activate', 'activate', 'deactivate'] as const),
 ];
-type FaultKind = Exclude<Step['kind'], 'io' | 'look' | 'members' | 'verify' | 'misdirect'>;
+type FaultKind = Exclude<Step['kind'], 'io' | 'look' | 'members' | 'verify' | 'misdirect' | 'jump'>;
 const FAULTS: readonly FaultKind[] = [
   ...(['kill', 'stop', 'power', 'power', 'blackout', 'server', 'cut', 'cut', 'stall'] as const),
   ...(['hang', 'slow', 'fail', 'bad', 'rebuild'] as const),
 ];
 
+/** What lives have only where that is asked for. */
+export interface Extras {
+  /** One host's server can't flush. */
+  readonly plain?: boolean;
+  /** Clocks jump. */
+  readonly jumps?: boolean;
+}
+
 /** The plan of a seed, for components that are reached in this way. */
-export function planOf(seed: number, wire: WireKind = 'queue'): Plan {
+export function planOf(seed: number, wire: WireKind = 'queue', { plain, jumps }: Extras = {}): Plan {
   const chance = new Chance(seed).fork('plan');
   const componentCount = wire !== 'alone' && chance.happens(0.3) ? 3 : 2;
   const dataMiB = chance.pick([12, 16, 24]);
@@ -65,12 +77,16 @@ export function planOf(seed: number, wire: WireKind = 'queue'): Plan {
           ...faultSteps(chance.fork('faults'), componentCount, mediaSectors),
           ...operatorSteps(chance.fork('operator'), componentCount),
           ...misdirectedReads(chance.fork('misdirected'), componentCount),
+          ...(jumps === true ? jumpingClocks(chance.fork('jumps'), componentCount) : []),
         ]),
   ];
   steps.sort((one, other) => one.atMs - other.atMs);
   const oneWay = chance.fork('one way');
   const ofWire = wire !== 'sessions' ? steps : steps.map((planned) => withOneWay(planned, oneWay));
-  return { seed, wire, componentCount, diskSizeBytes, settings, steps: ofWire };
+  // At home the mirror has its disk without a server.
+  const plainHost = chance.fork('plain').between(1, componentCount - 1);
+  const base = { seed, wire, componentCount, diskSizeBytes, settings, steps: ofWire };
+  return plain === true && wire !== 'alone' ? { ...base, plainHost } : base;
 }
 
 /** Of the cuts some lose only what one side sends. */
@@ -158,6 +174,15 @@ function misdirectedReads(chance: Chance, hostCount: number): PlannedStep[] {
       atMs,
       step: { kind: 'misdirect', host: chance.below(hostCount), which: chance.below(100) },
     });
+  return steps;
+}
+
+function jumpingClocks(chance: Chance, hostCount: number): PlannedStep[] {
+  const steps: PlannedStep[] = [];
+  for (let atMs = chance.delayMs(8000); atMs < RUN_MS; atMs += chance.delayMs(8000)) {
+    const byMs = chance.pick([400, 3000, 60_000, 3_600_000]);
+    steps.push({ atMs, step: { kind: 'jump', host: chance.below(hostCount), byMs } });
+  }
   return steps;
 }
 

@@ -4,6 +4,7 @@ import type { World } from './world.js';
 /** A program in the world. When it is killed nothing of it runs any more: no timer, no answer to a request. */
 export class SimProcess implements Clock {
   #isAlive = true;
+  #aheadMs = 0;
   readonly #whenKilled = new Set<() => void>();
 
   constructor(
@@ -16,7 +17,12 @@ export class SimProcess implements Clock {
   }
 
   nowMs(): number {
-    return this.world.nowMs;
+    return this.world.nowMs + this.#aheadMs;
+  }
+
+  /** Its clock goes on by so much at once, as one does while its machine sleeps; no timer of it has rung meanwhile. */
+  jump(byMs: number): void {
+    this.#aheadMs += byMs;
   }
 
   after(delayMs: number, run: () => void): Timer {

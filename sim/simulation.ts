@@ -63,6 +63,9 @@ class Simulation {
   readonly #budget: Budget;
   readonly #client: Client;
   readonly #operator: Operator;
+  readonly #patience: Patience;
+  /** Nothing was promised for what comes. */
+  #isOver = false;
   readonly #chance: Chance;
   readonly #counts = { kills: 0, powerLosses: 0, cuts: 0, looks: 0, faults: 0 };
 
@@ -74,12 +77,17 @@ class Simulation {
   ) {
     this.#chance = chance.fork('looks');
     const registers = this.#registers;
-    const budget = (this.#budget = new Budget(cluster.hosts.length, () => this.#operator.isWhole));
-    const patience = new Patience(cluster, plan.settings.timeoutMs);
+    const budget = (this.#budget = new Budget(
+      cluster.hosts.length,
+      () => this.#operator.isWhole,
+      plan.plainHost === undefined,
+    ));
+    const patience = (this.#patience = new Patience(cluster, plan.settings.timeoutMs));
     this.#client = new Client({
       world,
       registers,
       budget,
+      canVouch: () => this.#operator.canVouch,
       hangMs: (fromMs, inFlight) => patience.allowedMs(fromMs, inFlight),
     });
     const overwrites = new Overwrites({
@@ -91,8 +99,7 @@ class Simulation {
     this.#operator = new Operator({
       ...{ cluster, registers, budget, settings: plan.settings, client: this.#client },
       chance: chance.fork('operator'),
-      overwrites,
-      patience,
+      ...{ overwrites, patience, isPeaceful: plan.isPeaceful === true },
     });
     for (const { drive } of cluster.hosts) overwrites.watch(drive);
   }
@@ -126,8 +133,8 @@ class Simulation {
     this.#operator.want(AT_HOME);
     for (const { atMs, step } of plan.steps) world.after(atMs, () => this.#perform(step));
     const lastMs = plan.steps.at(-1)?.atMs ?? 0;
-    await world.run(() => false, lastMs + 10);
-    if (world.failure !== null) return;
+    await world.run(() => this.#isOver, lastMs + 10);
+    if (world.failure !== null || this.#isOver) return;
     await new Ending({
       ...{ world, cluster: this.cluster, operator: this.#operator, client: this.#client },
       ...{ registers: this.#registers, timeoutMs: plan.settings.timeoutMs },
@@ -170,6 +177,10 @@ class Simulation {
       case 'verify':
         this.#verify(step.isRepairing);
         break;
+      case 'jump':
+        cluster.host(step.host).jumpClocks(step.byMs);
+        this.#patience.heldUp();
+        break;
       case 'look':
         this.#look();
         break;
@@ -197,6 +208,11 @@ class Simulation {
     const host = cluster.host(index);
     if (!host.isOn) return;
     this.#counts.powerLosses += 1;
+    if (this.#operator.mayLoseAll(index % cluster.hosts.length)) {
+      world.say(() => `*** the only good copy can't flush, and loses its power`);
+      this.#isOver = true;
+      return;
+    }
     const { isStarting } = this.#operator;
     if (this.#operator.runsOn(host)) this.#operator.kill(restart);
     host.powerOff();

@@ -44,6 +44,8 @@ export type Step =
   | { readonly kind: 'bad'; readonly host: number; readonly sector: number }
   /** The next read of its private area gets one block from another place. */
   | { readonly kind: 'misdirect'; readonly host: number; readonly which: number }
+  /** The clocks of all programs on that host go on by so much at once. */
+  | { readonly kind: 'jump'; readonly host: number; readonly byMs: number }
   | { readonly kind: 'rebuild'; readonly host: number }
   /** An operator's command about who is a component. */
   | { readonly kind: 'members'; readonly what: MemberCommand; readonly host: number }

@@ -241,6 +241,6 @@ export class Alone {
   }
 }
 
-const OF_MIRRORS = ['look', 'rebuild', 'bad', 'members', 'verify', 'misdirect'] as const;
+const OF_MIRRORS = ['look', 'rebuild', 'bad', 'members', 'verify', 'misdirect', 'jump'] as const;
 type OfMirrors = Extract<Step, { kind: (typeof OF_MIRRORS)[number] }>;
 const isOfMirrors = (step: Step): step is OfMirrors => OF_MIRRORS.some((kind) => kind === step.kind);

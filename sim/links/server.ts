@@ -33,12 +33,12 @@ export class SessionServer implements HostServices {
     const { host, network, chance } = this;
     const { world } = host;
     const log = this.#log();
-    const handle = new DiskHandle(world, process, host.drive);
+    const handle = new DiskHandle(world, process, host.served);
     const devices = new Map([[EXPORT_PATH, handle]]);
     const sessions = new DeviceSessions({
       ...{ devices, log, clock: process, deviceTimeoutMs: DEVICE_TIMEOUT_MS, pid: 1 },
       afterTurn: (run) => void process.after(0, run),
-      obstacleTo: () => (host.isTaken ? 'EBUSY' : null),
+      obstacleTo: () => (host.taker !== null ? 'EBUSY' : null),
     });
     const door: FrontDoor = {
       clock: process,
