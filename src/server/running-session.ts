@@ -117,13 +117,17 @@ export class RunningSession implements SupervisedSession {
     return this.#isGone;
   }
 
-  /** Lets requests in flight finish, flushes and ends the process; kills it after `timeoutMs`. Resolves when it is gone. */
-  async stop(timeoutMs: number): Promise<void> {
+  /**
+   * Lets requests in flight finish, flushes and ends the process; kills it after `timeoutMs`, or after `flushingMsMax` if
+   * only the flush is left by then. Resolves when it is gone.
+   */
+  async stop(timeoutMs: number, flushingMsMax = timeoutMs): Promise<void> {
     this.#tell({ type: 'stop' });
-    const kill = this.options.clock.after(timeoutMs, () => this.#child.kill('SIGKILL'));
+    if (await this.goneWithin(timeoutMs)) return;
+    if (this.#isEnding && (await this.goneWithin(flushingMsMax - timeoutMs))) return;
+    this.#child.kill('SIGKILL');
     // A process in the middle of a disk call that hangs dies only when the call returns; nobody waits for that.
-    await this.#orAfter(timeoutMs + QUERY_MS, this.whenGone);
-    kill.cancel();
+    await this.goneWithin(QUERY_MS);
   }
 
   /** Null if the session does not answer. */

@@ -58,8 +58,11 @@ export interface SupervisedSession {
   readonly whenGone: Promise<void>;
   /** False if it is still there after `timeoutMs`. */
   goneWithin(timeoutMs: number): Promise<boolean>;
-  /** Lets requests in flight finish, flushes and ends it; cuts it off after `timeoutMs`. Resolves when it is gone. */
-  stop(timeoutMs: number): Promise<void>;
+  /**
+   * Lets requests in flight finish, flushes and ends it; cuts it off after `timeoutMs`, or after `flushingMsMax` (the same
+   * if left out) when by then only its flush is left. Resolves when it is gone.
+   */
+  stop(timeoutMs: number, flushingMsMax?: number): Promise<void>;
   /** How long nothing has come from its client; null if it does not say. */
   silentMs(): Promise<number | null>;
 }
@@ -235,7 +238,8 @@ export class SessionSupervisor<Session extends SupervisedSession> implements Ses
     const fields = { peer: request.peer.address, export: request.path, sessionPid: writer.pid };
     this.options.log.warn(fields, 'the same client attaches again: its old session is ended');
     // The new session's first request must find every write of the old one done or dropped, so wait for the process.
-    await writer.stop(TAKEOVER_STOP_MS);
+    // A flush that is cut off may have failed, so the new session's first one would have to.
+    await writer.stop(TAKEOVER_STOP_MS, DETACH_MS_MAX);
     return writer.isGone ? null : 'EBUSY';
   }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { COMMAND } from '../../src/protocol/request.js';
+import { FakeClock } from '../support/fake-clock.js';
 import type { RawClient } from '../support/raw-client.js';
 import { helloOf, RawClients } from '../support/raw-clients.js';
 import { request } from '../support/requests.js';
@@ -15,17 +16,19 @@ const EIO = 5;
 const REAL_PROGRAM = join(import.meta.dirname, '../../dist/server/session/session-process.js');
 
 /**
- * The real program on a disk whose next flush fails, or never ends, when the file `trouble` says so; it is told of once, as
- * the kernel tells of it.
+ * The real program on a disk whose next flush fails, never ends, or lasts until `trouble` is empty again, when that file
+ * says so; it is told of once, as the kernel tells of it.
  */
 const programWith = (trouble: string): string => `
   import fs from 'node:fs';
   import { syncBuiltinESMExports } from 'node:module';
   const real = fs.fdatasync;
+  const until = (isSo, then) => (isSo() ? then() : setTimeout(until, 5, isSo, then));
   fs.fdatasync = (fd, done) => {
     const what = fs.readFileSync(${JSON.stringify(trouble)}, 'utf8');
     fs.writeFileSync(${JSON.stringify(trouble)}, what === '' ? '' : 'met');
     if (what === 'fails') done(Object.assign(new Error('EIO'), { code: 'EIO' }));
+    else if (what === 'lasts') until(() => fs.readFileSync(${JSON.stringify(trouble)}, 'utf8') === '', () => real(fd, done));
     else if (what !== 'hangs') real(fd, done);
   };
   syncBuiltinESMExports();
@@ -180,6 +183,25 @@ describe('a flush of a session on a file that nobody was told of', () => {
     await detached(next);
     await restart();
     expect(await nextErrnos()).toEqual([0, 0]);
+  });
+
+  test('is none when the same client comes back while that flush takes long: the old session is not cut off', async () => {
+    const clock = new FakeClock();
+    await server.close();
+    server = await startServer([image], { program: scratch.path('session.mjs'), clock });
+    const first = await writer();
+    writeFileSync(trouble, 'lasts');
+    first.write(flush);
+    await met();
+    const coming = attach();
+    await until('the end of the old session to begin', () => server.sessions.sessions[0]?.isEnding);
+    // In two steps, between which whoever has waited in vain decides what to do.
+    clock.advance(2000);
+    await new Promise(setImmediate);
+    clock.advance(5000);
+    writeFileSync(trouble, '');
+    const next = await coming;
+    expect([await errnoOf(next, flush), await errnoOf(next, flush)]).toEqual([0, 0]);
   });
 
   test('is none when its client was told and has ended its session', async () => {

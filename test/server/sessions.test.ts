@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { native } from '../../src/device/platform/native.js';
 import { COMMAND, HEADER } from '../../src/protocol/request.js';
 import type { FileSessionsOptions } from '../../src/server/file-sessions.js';
 import { helloOf, RawClients } from '../support/raw-clients.js';
@@ -211,7 +212,8 @@ describe('sessions', () => {
     expect(readFileSync(image).subarray(0, 4096).equals(Buffer.alloc(4096))).toBe(true);
   });
 
-  test.skipIf(process.platform !== 'linux')(
+  // Holes are punched through the C library; a machine where it can't be reached offers no trim.
+  test.skipIf(process.platform !== 'linux' || native() === null)(
     'offer trim where it can be done, and not where nothing may be changed',
     async () => {
       const shared = mkdtempSync('/dev/shm/ggmirror-test-');

@@ -42,8 +42,10 @@ export async function lastFlush(reason: SessionEnd, session: EndingSession): Pro
 
 async function flushIfDirty({ memory, slow, flush, failed, clock }: EndingSession): Promise<boolean> {
   // Requests that were accepted before the end are finished and answered first.
-  const untilMs = clock.nowMs() + LAST_FLUSH_MS_MAX / 2;
-  while (memory.slow > 0 && clock.nowMs() < untilMs) await delay(clock, POLL_MS);
+  const beganAtMs = clock.nowMs();
+  // A flush of the client's that takes long is waited for as long as can be: given up, it is owed.
+  const maxMs = (): number => (slow.isFlushing ? LAST_FLUSH_MS_MAX : LAST_FLUSH_MS_MAX / 2);
+  while (memory.slow > 0 && clock.nowMs() - beganAtMs < maxMs()) await delay(clock, POLL_MS);
   try {
     if (memory.takeDirty()) await flush();
   } catch (error) {

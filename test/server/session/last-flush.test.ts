@@ -46,6 +46,21 @@ describe('the last flush of a session', () => {
     expect(await lastFlush('detached', ending)).toEqual({ isFlushed: false, owesFlush: true });
   });
 
+  test('waits long for one of the client that takes long', async () => {
+    const slow = { isFlushing: true, hasFlushFailed: false };
+    const ending = { ...session(), slow };
+    ending.memory.takeSlow(1);
+    const outcome = lastFlush('connection lost', ending);
+    while (ending.clock.nowMs() < 0.75 * LAST_FLUSH_MS_MAX) {
+      ending.clock.advance(5);
+      await new Promise(setImmediate);
+    }
+    slow.isFlushing = false;
+    ending.memory.releaseSlow();
+    ending.clock.advance(5);
+    expect(await outcome).toEqual({ isFlushed: true, owesFlush: false });
+  });
+
   test('makes up for none that failed before, unless the client has heard of it and ended its session', async () => {
     const ending = { ...session(), slow: { isFlushing: false, hasFlushFailed: true } };
     expect(await lastFlush('connection lost', ending)).toEqual({ isFlushed: true, owesFlush: true });
