@@ -1,4 +1,4 @@
-import type { Wire } from '../../src/server/session/engine.js';
+import type { Wire } from '../../src/server/session/sending.js';
 
 /** A blocking connection that plays chunks to the engine, then its end, and keeps what the engine sends. */
 export class ScriptedWire implements Wire {

@@ -48,11 +48,13 @@ export class AnswerQueue {
       return;
     }
     this.#isBusy = true;
-    // The engine holds the lock for as long as one write(2) takes; waiting for it here must not stop the watchdog.
+    // The engine, or who sends for it, holds the lock for as long as one write(2) takes; waiting for it here must not stop the watchdog.
+    this.memory.isSendWanted = true;
     if (!this.memory.tryLockSend()) {
       this.clock.after(1, () => this.#next());
       return;
     }
+    this.memory.isSendWanted = false;
     const bytes = Buffer.concat(this.#waiting.splice(0));
     this.write(bytes).then(
       () => {

@@ -1,7 +1,7 @@
 import { AWAKE_MS, QUICK_MS } from '../../device/platform/awake-loop.js';
 import type { FileCalls } from '../../device/platform/file-calls.js';
 import type { Native } from '../../device/platform/native.js';
-import type { Wire } from './engine.js';
+import type { Wire } from './sending.js';
 
 const RECEIVE_FD = 0;
 const SEND_FD = 1;

@@ -10,6 +10,7 @@ import { Crowding } from './crowding.js';
 import { Engine, type EngineOutlet } from './engine.js';
 import { SessionMemory, type SessionMemoryBlocks } from './memory.js';
 import type { FromEngine } from './messages.js';
+import { type SendHelper, Sending } from './sending.js';
 
 /** What the session process gives its engine's thread. */
 export interface EngineThreadData {
@@ -73,8 +74,25 @@ const terms = {
 const memory = SessionMemory.from(data.blocks);
 const wire = new BlockingWire(nativeToWaitAwake(), fastCalls());
 const file = new SyncFile(data.fd, data.name, fastCalls());
+let isAskedFor = false;
+const helper: SendHelper = {
+  isReady: () => {
+    if (!isAskedFor) post({ type: 'wants a sender' });
+    isAskedFor = true;
+    return memory.isSenderReady;
+  },
+  handedOver: () => undefined,
+};
 // All that a session needs is loaded. Until its client has been told so nothing may be sent: it would come before that.
 post({ type: 'ready' });
 memory.awaitWelcome();
-const engine = new Engine(memory, wire, file, terms, outlet, new Crowding());
+const engine = new Engine(
+  memory,
+  wire,
+  file,
+  terms,
+  outlet,
+  new Crowding(),
+  new Sending(memory, wire, helper),
+);
 post({ type: 'over', reason: engine.run() });

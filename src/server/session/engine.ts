@@ -21,17 +21,7 @@ import {
   PHASE,
   type SessionMemory,
 } from './memory.js';
-
-/** The two connections, blocking. Both methods throw the operating system's error when the connection is broken. */
-export interface Wire {
-  /**
-   * Returns how many bytes came, 0 at the end. `isLone`: what was read last was one request, so the next one comes when
-   * its client has seen the answer.
-   */
-  read(into: Buffer, at: number, lengthBytesMax: number, isLone: boolean): number;
-  /** Returns when everything is written. */
-  write(from: Buffer, at: number, lengthBytes: number): void;
-}
+import { type Sending, type Wire, WireBroken } from './sending.js';
 
 /** What the engine leaves to the other thread. */
 export interface EngineOutlet {
@@ -58,6 +48,9 @@ const LEFT_SHARE = 8;
 /** A copy within shared memory takes up to eight times as long where its two ends differ in alignment modulo this. */
 const COPY_ALIGNMENT = 8;
 
+/** Answers are sent while the next ones are read from the disk from here on: requests of 32 KiB. */
+const PIPELINED_BATCH_BYTES_MIN = 32_768 * BATCH_REQUESTS;
+
 /** After so many reads the engine asks whether the processors are crowded; that costs about as much as one read. */
 const READS_PER_LOOK = 256;
 
@@ -79,23 +72,27 @@ export class Engine {
   #skipBytes = 0;
   #batchBytes = BATCH_BYTES_MIN;
   #batchBytesMin = BATCH_BYTES_MIN;
+  #sendBytes = BATCH_BYTES_MIN;
+  /** The size of the last read or write. */
+  #usualBytes = 0;
   #readsBeforeLook = READS_BEFORE_FIRST_LOOK;
   /** Requests begun since the last read. */
   #begun = 0;
   readonly #input: Buffer;
-  readonly #output: Buffer;
+  #output: Buffer;
   readonly #inputView: DataView;
-  readonly #outputView: DataView;
+  #outputView: DataView;
   readonly #request: RequestHeader = { command: 0, offsetBytes: 0, lengthBytes: 0 };
 
   /** `memory.have` may already hold early bytes. The phase is `working` from now on. */
   constructor(
     private readonly memory: SessionMemory,
-    private readonly wire: Wire,
+    private readonly wire: Pick<Wire, 'read'>,
     private readonly device: SyncDevice,
     private readonly terms: SessionTerms,
     private readonly outlet: EngineOutlet,
     private readonly crowding: { look(): boolean },
+    private readonly sending: Sending,
   ) {
     this.#input = memory.input;
     this.#output = memory.output;
@@ -106,23 +103,28 @@ export class Engine {
     assert(memory.move(PHASE.reading, PHASE.working), 'engine: started twice');
   }
 
-  /** Returns when the session is over. Throws only on a bug. */
+  /** Returns when the session is over and its answers are sent. Throws only on a bug. */
   run(): EndReason {
     try {
-      for (;;) {
-        let needBytes = this.#serveAll();
-        this.#send();
-        if (this.memory.isStopping) return 'stopped';
-        needBytes = this.#makeRoom(needBytes);
-        const cameBytes = this.#read(needBytes);
-        if (cameBytes === null) return 'stopped';
-        if (cameBytes === 0)
-          return this.#at === this.#have && this.#skipBytes === 0 ? 'detached' : 'cut short';
-        this.#have += cameBytes;
-      }
+      const reason = this.#serve();
+      this.sending.settle();
+      return reason;
     } catch (error) {
       if (error instanceof WireBroken) return 'connection lost';
       throw error;
+    }
+  }
+
+  #serve(): EndReason {
+    for (;;) {
+      let needBytes = this.#serveAll();
+      this.#send();
+      if (this.memory.isStopping) return 'stopped';
+      needBytes = this.#makeRoom(needBytes);
+      const cameBytes = this.#read(needBytes);
+      if (cameBytes === null) return 'stopped';
+      if (cameBytes === 0) return this.#at === this.#have && this.#skipBytes === 0 ? 'detached' : 'cut short';
+      this.#have += cameBytes;
     }
   }
 
@@ -148,7 +150,7 @@ export class Engine {
         this.#write(request);
       } else if (request.command === COMMAND.read && request.lengthBytes > 0) this.#readDisk(request);
       else this.#serveOther(request);
-      if (this.#outEnd >= this.#batchBytes) this.#send();
+      if (this.#outEnd >= this.#sendBytes) this.#send();
     }
   }
 
@@ -188,7 +190,7 @@ export class Engine {
   #onDisk(request: RequestHeader): DeviceError | null | 'taken over' {
     const { memory, device } = this;
     const { lengthBytes, offsetBytes } = request;
-    this.#batchBytes = Math.min(BATCH_BYTES_MAX, Math.max(this.#batchBytesMin, BATCH_REQUESTS * lengthBytes));
+    if (lengthBytes !== this.#usualBytes) this.#adapt(lengthBytes);
     memory.at = this.#at;
     memory.have = this.#have;
     memory.outEnd = this.#outEnd;
@@ -243,20 +245,24 @@ export class Engine {
     this.#outEnd += HEADER.sizeBytes;
   }
 
+  /** How much is read and sent at once: for what this client asks, and whether another thread sends. */
+  #adapt(lengthBytes: number): void {
+    this.#usualBytes = lengthBytes;
+    this.#batchBytes = Math.min(BATCH_BYTES_MAX, Math.max(this.#batchBytesMin, BATCH_REQUESTS * lengthBytes));
+    // Half of a batch is sent while the other half is read.
+    const isPipelined = this.#batchBytes >= PIPELINED_BATCH_BYTES_MIN && this.sending.isPipelined;
+    this.#sendBytes = isPipelined ? Math.floor(this.#batchBytes / 2) : this.#batchBytes;
+  }
+
   #send(): void {
     if (this.#outEnd === 0) return;
-    const { memory } = this;
-    memory.move(PHASE.working, PHASE.sending);
-    memory.lockSend();
-    try {
-      this.wire.write(this.#output, 0, this.#outEnd);
-    } catch (error) {
-      throw new WireBroken({ cause: error });
-    } finally {
-      memory.unlockSend();
-      memory.move(PHASE.sending, PHASE.working);
-    }
+    this.sending.send(this.#outEnd, this.#begun > 1 && this.#batchBytes >= PIPELINED_BATCH_BYTES_MIN);
     this.#outEnd = 0;
+    const { output } = this.memory;
+    if (output === this.#output) return;
+    this.#output = output;
+    this.#outputView = viewOf(output);
+    this.#adapt(this.#usualBytes);
   }
 
   /**
@@ -302,11 +308,6 @@ export class Engine {
   #lookAround(): void {
     this.#readsBeforeLook = READS_PER_LOOK;
     this.#batchBytesMin = this.crowding.look() ? BATCH_BYTES_MIN_CROWDED : BATCH_BYTES_MIN;
-  }
-}
-
-class WireBroken extends Error {
-  constructor(options: ErrorOptions) {
-    super('the connection is broken', options);
+    this.#adapt(this.#usualBytes);
   }
 }

@@ -20,8 +20,14 @@ const WORD = {
   isStopping: 9,
   late: 10,
   isWelcome: 11,
+  outputIndex: 12,
+  sends: 13,
+  sendBytes: 14,
+  isSenderReady: 15,
+  isSenderBroken: 16,
+  isSendWanted: 17,
 } as const;
-const WORD_COUNT = 16;
+const WORD_COUNT = 18;
 
 const COUNTER = { skipBytes: 0, requests: 1, bytesRead: 2, bytesWritten: 3, errors: 4 } as const;
 const COUNTER_COUNT = 8;
@@ -46,7 +52,7 @@ export interface SessionMemoryBlocks {
   readonly words: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
   readonly input: SharedArrayBuffer;
-  readonly output: SharedArrayBuffer;
+  readonly outputs: readonly [SharedArrayBuffer, SharedArrayBuffer];
 }
 
 export interface Counters {
@@ -62,13 +68,13 @@ export interface Counters {
  */
 export class SessionMemory {
   readonly input: Buffer;
-  readonly output: Buffer;
+  readonly #outputs: readonly [Buffer, Buffer];
   readonly #words: Int32Array;
   readonly #counters: Float64Array;
 
   private constructor(readonly blocks: SessionMemoryBlocks) {
     this.input = Buffer.from(blocks.input);
-    this.output = Buffer.from(blocks.output);
+    this.#outputs = [Buffer.from(blocks.outputs[0]), Buffer.from(blocks.outputs[1])];
     this.#words = new Int32Array(blocks.words);
     this.#counters = new Float64Array(blocks.counters);
   }
@@ -78,12 +84,18 @@ export class SessionMemory {
       words: new SharedArrayBuffer(WORD_COUNT * Int32Array.BYTES_PER_ELEMENT),
       counters: new SharedArrayBuffer(COUNTER_COUNT * Float64Array.BYTES_PER_ELEMENT),
       input: new SharedArrayBuffer(IN_BYTES),
-      output: new SharedArrayBuffer(OUT_BYTES),
+      // The second one is untouched, and so takes no memory, until the sender's thread is used.
+      outputs: [new SharedArrayBuffer(OUT_BYTES), new SharedArrayBuffer(OUT_BYTES)],
     });
   }
 
   static from(blocks: SessionMemoryBlocks): SessionMemory {
     return new SessionMemory(blocks);
+  }
+
+  /** Where answers gather; another place after each `handOver`. */
+  get output(): Buffer {
+    return this.#outputs[this.#words[WORD.outputIndex] === 1 ? 1 : 0];
   }
 
   get phase(): number {
@@ -140,15 +152,70 @@ export class SessionMemory {
     return Atomics.compareExchange(this.#words, WORD.sendLock, 0, 1) === 0;
   }
 
+  /** Watchdog: it waits for the lock, or has it. */
+  set isSendWanted(value: boolean) {
+    Atomics.store(this.#words, WORD.isSendWanted, value ? 1 : 0);
+  }
+  get isSendWanted(): boolean {
+    return Atomics.load(this.#words, WORD.isSendWanted) === 1;
+  }
+
   /** Engine: nobody sleeps on the lock while the engine has it, for the other thread never waits (AnswerQueue). */
   unlockSend(): void {
     Atomics.store(this.#words, WORD.sendLock, 0);
   }
 
-  /** Watchdog: the engine may sleep on the lock. */
+  /** Watchdog, sender: the engine may sleep on the lock. */
   unlockSendAndWake(): void {
     this.unlockSend();
     Atomics.notify(this.#words, WORD.sendLock, 1);
+  }
+
+  /** Sender: it waits for answers from now on. */
+  setSenderReady(): void {
+    Atomics.store(this.#words, WORD.isSenderReady, 1);
+  }
+
+  get isSenderReady(): boolean {
+    return Atomics.load(this.#words, WORD.isSenderReady) === 1;
+  }
+
+  /** Engine, with the send lock, which is the sender's from now on: it sends `lengthBytes` of `output`. */
+  handOver(lengthBytes: number): void {
+    this.#words[WORD.sendBytes] = lengthBytes;
+    this.#words[WORD.outputIndex] = 1 - (this.#words[WORD.outputIndex] ?? 0);
+    Atomics.add(this.#words, WORD.sends, 1);
+    Atomics.notify(this.#words, WORD.sends);
+  }
+
+  /** Counts what was handed over and what of it was sent (it wraps): odd while the sender sends. */
+  get sends(): number {
+    return Atomics.load(this.#words, WORD.sends);
+  }
+
+  get isSending(): boolean {
+    return this.sends % 2 !== 0;
+  }
+
+  /** Sender: waits for answers to send. They stay as they are until `sent`. */
+  takeAnswers(): Buffer {
+    for (let sends = this.sends; sends % 2 === 0; sends = this.sends)
+      Atomics.wait(this.#words, WORD.sends, sends);
+    return this.#outputs[this.#words[WORD.outputIndex] === 1 ? 0 : 1].subarray(
+      0,
+      this.#words[WORD.sendBytes] ?? 0,
+    );
+  }
+
+  /** Sender: the answers are sent, or the connection is broken. The send lock is free again. */
+  sent(isBroken: boolean): void {
+    if (isBroken) Atomics.store(this.#words, WORD.isSenderBroken, 1);
+    Atomics.add(this.#words, WORD.sends, 1);
+    this.unlockSendAndWake();
+  }
+
+  get isSenderBroken(): boolean {
+    return Atomics.load(this.#words, WORD.isSenderBroken) === 1;
   }
 
   /** Start of the request being served, in `input`. */

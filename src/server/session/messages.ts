@@ -85,4 +85,6 @@ export type FromEngine =
       readonly message: string;
       readonly untold: number;
     }
+  /** Its answers are large enough that another thread should send them. */
+  | { readonly type: 'wants a sender' }
   | { readonly type: 'over'; readonly reason: EndReason };

@@ -1,5 +1,4 @@
 import { read, write } from 'node:fs';
-import { Worker } from 'node:worker_threads';
 import { Features } from '../../protocol/capabilities.js';
 import { assert } from '../../protocol/errors.js';
 import type { SessionTerms } from '../../protocol/request.js';
@@ -19,6 +18,7 @@ import type {
   ToSession,
 } from './messages.js';
 import { type ServedFile, openServed } from './served-file.js';
+import { startSessionWorker } from './session-worker.js';
 import { SlowRequests } from './slow-requests.js';
 import { Takeover } from './takeover.js';
 import { Watchdog } from './watchdog.js';
@@ -27,6 +27,8 @@ import { Watchdog } from './watchdog.js';
 const STUCK_MS_MAX = 8000;
 const SEND_TIMEOUT_MS = 60_000;
 const HALT_POLL_MS = 5;
+/** How long a session that ends waits for its client to take the last answers. */
+const ANSWERS_MS_MAX = 1000;
 
 const RECEIVE_FD = 0;
 const SEND_FD = 1;
@@ -134,10 +136,14 @@ class SessionProcess {
     this.#haltWhenReading(reason);
   }
 
-  /** An engine that went to sleep in a read before it could see the request has the wire taken from under it. */
+  /**
+   * An engine that went to sleep in a read before it could see the request has the wire taken from under it, when its
+   * answers are sent.
+   */
   #haltWhenReading(reason: SessionEnd): void {
     if (this.#isEnding) return;
-    if (this.#isTakenOver || this.#memory.move(PHASE.reading, PHASE.halted)) this.end(reason);
+    const isDone = !this.#memory.isSending && this.#memory.move(PHASE.reading, PHASE.halted);
+    if (this.#isTakenOver || isDone) this.end(reason);
     else systemClock.after(HALT_POLL_MS, () => this.#haltWhenReading(reason));
   }
 
@@ -168,11 +174,16 @@ class SessionProcess {
     // Otherwise whoever opens the file next has to know of it, also if the daemon is killed before its next session.
     if (!outcome.owesFlush) this.file.flushNote?.settle();
     this.file.flushNote?.close();
-    await Promise.race([this.#answers.whenIdle(), delay(systemClock, 1000)]);
+    await Promise.race([this.#whenSent(), delay(systemClock, ANSWERS_MS_MAX)]);
     this.#watchdog.stop();
     const ended: FromSession = { type: 'ended', reason, facts: this.facts(), ...outcome };
     if (process.connected && process.send !== undefined) process.send(ended, exitNow);
     else exitNow();
+  }
+
+  async #whenSent(): Promise<void> {
+    await this.#answers.whenIdle();
+    while (this.#memory.isSending) await delay(systemClock, HALT_POLL_MS);
   }
 
   #startEngine(): void {
@@ -187,24 +198,20 @@ class SessionProcess {
       canWrite: this.#terms.canWrite,
       featureBits: config.featureBits,
     };
-    const worker = new Worker(new URL('./engine-thread.js', import.meta.url), {
-      workerData: data,
-      // Otherwise Node would pipe the worker's output on, for which it opens process.stdout. That makes descriptor 1,
-      // the send half, non-blocking: the first answer that does not fit the socket's buffer would fail with EAGAIN.
-      stdout: true,
-      stderr: true,
-      resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
-    });
-    worker.stderr.on('data', (text: Buffer) => process.stderr.write(text));
-    worker.on('message', (message: FromEngine) => this.#fromEngine(message));
-    worker.on('error', (error) => {
-      this.#log(
-        'error',
-        {},
-        `session: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
-      );
+    const worker = startSessionWorker('./engine-thread.js', data, (what) => {
+      this.#log('error', {}, `session: ${what}`);
       this.end('internal error');
     });
+    worker.on('message', (message: FromEngine) => this.#fromEngine(message));
+  }
+
+  /** All goes without it, so it may fail to come; but not when it may have answers. */
+  #startSender(): void {
+    const worker = startSessionWorker('./send-thread.js', this.#memory.blocks, (what) => {
+      this.#log('error', {}, `session: ${what}`);
+      if (this.#memory.isSenderReady) this.end('internal error');
+    });
+    worker.once('message', () => this.end('connection lost'));
   }
 
   #fromEngine(message: FromEngine): void {
@@ -214,6 +221,9 @@ class SessionProcess {
         break;
       case 'slow':
         this.#slow.accept(Buffer.from(message.header));
+        break;
+      case 'wants a sender':
+        this.#startSender();
         break;
       case 'over':
         this.end(message.reason);

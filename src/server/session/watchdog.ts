@@ -28,6 +28,8 @@ export class Watchdog {
   readonly clock: LivedClock;
   #moves = -1;
   #movedAtMs: number;
+  #sends: number;
+  #sentAtMs: number;
 
   constructor(
     private readonly memory: SessionMemory,
@@ -37,10 +39,27 @@ export class Watchdog {
   ) {
     this.clock = new LivedClock(clock, () => this.#look());
     this.#movedAtMs = this.clock.nowMs();
+    this.#sends = memory.sends;
+    this.#sentAtMs = this.#movedAtMs;
   }
 
-  /** How long the engine has been where it is; while it reads, how long the client has been silent. */
+  /** How long the engine has been where it is; while it reads, how long the client has been silent and taken nothing. */
   silentMs(): number {
+    const stillMs = this.#stillMs();
+    return this.memory.phase === PHASE.reading ? Math.min(stillMs, this.#sendingMs()) : stillMs;
+  }
+
+  /** Since the sender's thread began or ended. */
+  #sendingMs(): number {
+    const { sends } = this.memory;
+    if (sends !== this.#sends) {
+      this.#sends = sends;
+      this.#sentAtMs = this.clock.nowMs();
+    }
+    return this.clock.nowMs() - this.#sentAtMs;
+  }
+
+  #stillMs(): number {
     const { moves } = this.memory;
     if (moves !== this.#moves) {
       this.#moves = moves;
@@ -62,6 +81,10 @@ export class Watchdog {
         if (isPast(limits.diskTimeoutMs)) actions.diskHangs(silentMs);
         break;
       case PHASE.reading: {
+        if (memory.isSending) {
+          if (isPast(limits.sendTimeoutMs)) actions.end('client takes no answers');
+          break;
+        }
         const isWithinRequest = memory.have > memory.at || memory.skipBytes > 0;
         if (isWithinRequest && isPast(limits.stuckMsMax)) actions.end('stuck in a request');
         else if (limits.silentMsMax > 0 && isPast(limits.silentMsMax)) actions.end('client silent');

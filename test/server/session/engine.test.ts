@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { assert, describe, expect, test } from 'vitest';
 import { Features } from '../../../src/protocol/capabilities.js';
 import { COMMAND, HEADER, REQUEST_BYTES_MAX, type SessionTerms } from '../../../src/protocol/request.js';
 import { type EndReason, Engine } from '../../../src/server/session/engine.js';
@@ -9,6 +9,7 @@ import {
   PHASE,
   SessionMemory,
 } from '../../../src/server/session/memory.js';
+import { type SendHelper, Sending } from '../../../src/server/session/sending.js';
 import { MemorySyncDevice } from '../../support/memory-sync-device.js';
 import { refusals } from '../../support/refusals.js';
 import { type Reply, replies, request } from '../../support/requests.js';
@@ -22,6 +23,8 @@ const TERMS: SessionTerms = {
   canWrite: true,
   features: Features.none,
 };
+
+const NO_HELPER: SendHelper = { isReady: () => false, handedOver: () => assert.fail('nobody is there') };
 
 interface Outcome {
   readonly reason: EndReason;
@@ -44,6 +47,7 @@ function serve(
     early?: Buffer;
     prepare?: (device: MemorySyncDevice, memory: SessionMemory) => void;
     isCrowded?: () => boolean;
+    helper?: (memory: SessionMemory, wire: ScriptedWire) => SendHelper;
   } = {},
 ): Outcome {
   const memory = SessionMemory.create();
@@ -66,6 +70,7 @@ function serve(
       failed: (_request, error) => failed.push(error.errno),
     },
     { look: options.isCrowded ?? (() => false) },
+    new Sending(memory, wire, options.helper?.(memory, wire) ?? NO_HELPER),
   );
   const reason = engine.run();
   return {
@@ -289,7 +294,8 @@ describe('the engine', () => {
     };
     const outlet = { slow: () => undefined, refused: () => undefined, failed: () => undefined };
     const device = new MemorySyncDevice(MEDIA_BYTES);
-    const engine = new Engine(memory, wire, device, TERMS, outlet, { look: () => false });
+    const sending = new Sending(memory, wire, NO_HELPER);
+    const engine = new Engine(memory, wire, device, TERMS, outlet, { look: () => false }, sending);
     expect(engine.run()).toBe('connection lost');
     expect(memory.tryLockSend()).toBe(true);
     expect(memory.phase).toBe(PHASE.working);

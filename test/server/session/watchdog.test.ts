@@ -39,6 +39,34 @@ describe('the watchdog', () => {
     expect(said[0]).toBe('client silent');
   });
 
+  test('gives a client that takes what another thread sends as much time as one that the engine sends to', () => {
+    const watchdog = watch();
+    memory.lockSend();
+    memory.handOver(100);
+    clock.advance(59_000);
+    expect(said).toEqual([]);
+    memory.sent(false);
+    // It was not silent: it has taken its answers.
+    expect(watchdog.silentMs()).toBe(0);
+    memory.lockSend();
+    memory.handOver(100);
+    clock.advance(59_000);
+    expect(said).toEqual([]);
+    clock.advance(2000);
+    expect(said[0]).toBe('client takes no answers');
+  });
+
+  test('finds a hanging disk in time, also while another thread sends', () => {
+    watch();
+    memory.move(PHASE.reading, PHASE.working);
+    memory.move(PHASE.working, PHASE.disk);
+    clock.advance(19_000);
+    memory.lockSend();
+    memory.handOver(100);
+    clock.advance(2000);
+    expect(said[0]).toBe('disk hangs');
+  });
+
   test('counts silence from the last move', () => {
     const watchdog = watch();
     clock.advance(10_000);
