@@ -64,6 +64,7 @@ describe('a primary that dies', () => {
     expect(waiting.waitsFor).toContain(backup.uri);
     expect(await primary.succeed('status')).toContain(`mirror/${hosts.name} waits: `);
     expect(await primary.fail('rebuild', hosts.name, primary.image)).toContain('does not run yet');
+    expect(await primary.fail('attach', hosts.name)).toContain('does not run yet');
 
     expect(await backup.succeed('demote', hosts.name)).toContain(`${backup.image} is served again`);
     const { code, stderr } = await starting.ended;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { defaultConfigPath } from '../../src/cli/config/config-file.js';
+import { ALL_START_OPTIONS } from '../../src/cli/mirrors/start-options.js';
 import { createProgram } from '../../src/cli/program.js';
 import { createImage } from '../../src/device/file-device.js';
 import { MirrorWorld } from '../support/mirror-world.js';
@@ -85,6 +86,14 @@ describe('start with a configuration file', () => {
       `  ${world.local}`,
       `  ${world.uri} (priority 3, time-out 8 s)`,
     ]);
+    // As the file has them.
+    const keys = stdout
+      .split('\n')
+      .slice(3, -1)
+      .map((line) => line.trim().split(': ')[0]);
+    const known = ALL_START_OPTIONS.map(({ key }) => key);
+    expect(keys).toEqual(expect.arrayContaining(['start-policy', 'timeout', 'nbd-port', 'log-level']));
+    expect(keys.filter((key) => key !== undefined && !known.includes(key))).toEqual([]);
     const told: unknown = JSON.parse(await world.succeed('start', '--check', '--json', '--config', config));
     expect(told).toMatchObject([{ name: 'data', nbdTcp: { host: '127.0.0.1', port: 10_809 } }]);
     expect(await world.succeed('status')).toBe('');

@@ -129,6 +129,7 @@ describe.skipIf(!canAttach)('ggmirror attach', () => {
     } else {
       await killFamily(await nbdfusePid());
     }
+    expect(await lab.succeed('status')).toContain(`${device} and mounted on ${mountPoint}, a dead device`);
     expect(await attach()).toMatchObject({ mountPoints: [] });
     expect(readdirSync(mountPoint)).toEqual([]);
     await runTool('e2fsck', '-f', '-p', (await attached()).device);

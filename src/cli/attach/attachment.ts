@@ -22,5 +22,5 @@ export function attachedText({
 }: Attachment & { isDead?: boolean }): string {
   const at = device === '' ? 'is half attached' : `is attached at ${device}`;
   const where = mountPoints.length === 0 ? at : `${at} and mounted on ${mountPoints.join(' and ')}`;
-  return isDead ? `${where}, which is dead since the mirror's process ended` : where;
+  return isDead ? `${where}, a dead device: its process, or the mirror's, has ended` : where;
 }

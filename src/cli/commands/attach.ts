@@ -62,7 +62,8 @@ export function detachCommand(): Command {
   });
 }
 
-function targetOf({ name, sectorSizeBytes, nbd, ggate }: MirrorStatus): Target {
+function targetOf({ name, sectorSizeBytes, nbd, ggate, waitsFor }: MirrorStatus): Target {
+  if (waitsFor !== null) throw new CommandError(`mirror/${name} does not run yet: ${waitsFor}`);
   const unixPath = nbd.flatMap((address) => ('unixPath' in address ? [address.unixPath] : []))[0];
   if (unixPath === undefined) throw new CommandError(`mirror/${name} has no NBD socket`);
   return { name, sectorSizeBytes, nbdPath: unixPath, ggate: plainAddressOf(ggate) };
