@@ -1,6 +1,6 @@
 import type { BlockDevice } from '../../device/block-device.js';
 import { flushWhereAble, request } from '../../device/request.js';
-import { areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
+import { areaSizeBytes } from '../../protocol/area-layout.js';
 import type { ByteRange } from '../../protocol/geometry.js';
 import {
   type DecodedLabel,
@@ -8,11 +8,11 @@ import {
   LABEL_MAGIC,
   labelOffsetBytes,
 } from '../../protocol/gmirror-label.js';
-import { AreaStore } from '../area/area-store.js';
+import type { AreaStore } from '../area/area-store.js';
 import { readLabelSector, writeLabelSector } from '../area/component-store.js';
 import type { OpenedProvider, ProviderOpener } from './provider.js';
 import { ResizeError } from './resize-error.js';
-import { decodedOf, isAreaOf, withFittingArea } from './second-area.js';
+import { decodedOf, isAreaOf, openAreaOf, withFittingArea } from './second-area.js';
 
 const SEARCHED_BYTES = 1_048_576;
 /** A provider may have been so much larger than the smallest one. */
@@ -166,10 +166,7 @@ async function readFound(opened: OpenedProvider, sector: Buffer, at: number): Pr
   const label = decodedOf(Buffer.from(sector));
   if (label?.providerSizeBytes !== at + device.sectorSizeBytes) return null;
   const { area: file } = await withFittingArea(opened, () => Promise.resolve(label));
-  const area = await AreaStore.open(
-    file ?? device,
-    file === null ? areaOffsetBytes(label.mediaSizeBytes) : 0,
-  );
+  const area = await openAreaOf(device, file, label.mediaSizeBytes);
   return area.state === 'ok' && isAreaOf(label, area.store.superblock)
     ? { label, at, file, store: area.store }
     : null;

@@ -22,6 +22,7 @@ import type { OpenedProvider, ProviderOpener, SecondArea } from './provider.js';
 import { RegionBitmap } from '../area/region-bitmap.js';
 import { markedRuns, rangeOfRun } from '../area/region-runs.js';
 import { ResizeError } from './resize-error.js';
+import { openAreaOf } from './second-area.js';
 
 export interface ResizeOptions {
   /** Of the mirror, which does not run. */
@@ -93,10 +94,7 @@ interface Growth {
 
 async function openGrowth(name: string, { device, area: file, ...opened }: OpenedProvider): Promise<Growth> {
   const label = decodeLabel(await readLabelSector(device));
-  const area = await AreaStore.open(
-    file ?? device,
-    file === null ? areaOffsetBytes(label.mediaSizeBytes) : 0,
-  );
+  const area = await openAreaOf(device, file, label.mediaSizeBytes);
   if (area.state !== 'ok' || area.store.superblock.mediaSizeBytes !== label.mediaSizeBytes)
     throw new ResizeError(`${name} has lost its private area`);
   const secondArea = file === null ? null : (opened.secondArea ?? null);

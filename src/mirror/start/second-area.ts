@@ -1,8 +1,9 @@
 import type { BlockDevice } from '../../device/block-device.js';
+import { areaOffsetBytes } from '../../protocol/area-layout.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { decodeLabel, type DecodedLabel } from '../../protocol/gmirror-label.js';
 import type { Superblock } from '../../protocol/superblock.js';
-import { AreaStore } from '../area/area-store.js';
+import { AreaStore, type OpenedArea } from '../area/area-store.js';
 import { readLabelSector } from '../area/component-store.js';
 import { labelIdOf } from '../ids.js';
 import type { OpenedProvider } from './provider.js';
@@ -39,6 +40,13 @@ export async function withFittingArea(
     throw error;
   }
 }
+
+/** The area of a component: in a file of its own, or behind the data of its device. Rejects with DeviceError. */
+export const openAreaOf = (
+  device: BlockDevice,
+  file: BlockDevice | null,
+  mediaSizeBytes: number,
+): Promise<OpenedArea> => AreaStore.open(file ?? device, file === null ? areaOffsetBytes(mediaSizeBytes) : 0);
 
 const ownLabelOf = async (device: BlockDevice): Promise<DecodedLabel | null> =>
   decodedOf(await readLabelSector(device));

@@ -3,9 +3,9 @@ import { flushWhereAble } from '../../device/request.js';
 import { areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
 import { decodeLabel, labelOffsetBytes } from '../../protocol/gmirror-label.js';
 import type { Superblock } from '../../protocol/superblock.js';
-import { AreaStore, type OpenedArea } from '../area/area-store.js';
 import { readLabelSector, writeLabelSector } from '../area/component-store.js';
 import type { ProviderOpener } from './provider.js';
+import { openAreaOf } from './second-area.js';
 
 /**
  * Where a resize was interrupted a component has two private areas: that of its old size, and a second one that was made
@@ -23,8 +23,8 @@ export async function takeSize(opener: ProviderOpener, mediaSizeBytes: number): 
     if (area !== null && beside === null) return false;
     const endBytes = area === null ? areaOffsetBytes(second) + areaSizeBytes(second) : second;
     if (endBytes > labelOffsetBytes(device)) return false;
-    const before = await openArea(device, area, first);
-    const after = await openArea(device, beside, second);
+    const before = await openAreaOf(device, area, first);
+    const after = await openAreaOf(device, beside, second);
     if (before.state !== 'ok' || after.state !== 'ok') return false;
     if (before.store.superblock.mediaSizeBytes !== first) return false;
     if (after.store.superblock.mediaSizeBytes !== second) return false;
@@ -36,12 +36,6 @@ export async function takeSize(opener: ProviderOpener, mediaSizeBytes: number): 
     await Promise.allSettled([device.close(), area?.close(), beside?.close()]);
   }
 }
-
-const openArea = (
-  device: BlockDevice,
-  file: BlockDevice | null,
-  mediaSizeBytes: number,
-): Promise<OpenedArea> => AreaStore.open(file ?? device, file === null ? areaOffsetBytes(mediaSizeBytes) : 0);
 
 /** Whether the second area was made of the first as that is now, and says nothing more by now. */
 function isMadeOf(second: Superblock, first: Superblock): boolean {
