@@ -12,3 +12,6 @@ export const ZERO_OUT_PIECE_BYTES = 33_554_432;
 
 /** Flushes, trims, zeroes and checksums of one file under way at once; others wait. Each may hold one piece. */
 export const SLOW_OPERATIONS_MAX = 4;
+
+/** What may be written to a private area between two flushes; more costs a flush in between. */
+export const KEPT_BYTES_MAX = 67_108_864;

@@ -79,6 +79,8 @@ const NO_CAPABILITIES: Capabilities = {
 export class Component {
   #state: ComponentState = 'DISCONNECTED';
   #media: ComponentMedia | null = null;
+  /** Of the superblock, when it was lost last. */
+  #lastGenid = 0;
   #can = NO_CAPABILITIES;
   /** Its device says that it can flush, but its answer to one was that it can't. */
   #isFlushDenied = false;
@@ -163,6 +165,11 @@ export class Component {
     return this.#media.store;
   }
 
+  /** As its superblock had it last. */
+  get genid(): number {
+    return this.#media?.store.superblock.genid ?? this.#lastGenid;
+  }
+
   attach(media: ComponentMedia, event: 'attachedCurrent' | 'attachedStale'): void {
     assert(media.data.mediaSizeBytes === this.mediaSizeBytes, `component ${this.name}: data of another size`);
     this.#state = nextState(this.#state, event);
@@ -199,6 +206,7 @@ export class Component {
     const media = this.#media;
     assert(media !== null, `component ${this.name}: lost without media`);
     this.#media = null;
+    this.#lastGenid = media.store.superblock.genid;
     this.#can = NO_CAPABILITIES;
     changed();
     this.trouble = error.message;

@@ -54,7 +54,10 @@ async function runOnce(fresh: Buffer, run: Run): Promise<{ wrong: string | null;
     let store = await openArea(device);
     for (let step = 0; step < STEPS; step++) {
       // A process that ends and starts again finds what it wrote, but does not know how much of it is durable.
-      if (random.chance(habits.reopen)) store = await openArea(device);
+      if (random.chance(habits.reopen)) {
+        store = await openArea(device);
+        model.reopened();
+      }
       await model.step(store, random, habits).catch((error: unknown) => {
         if (device.isDead() || failures === 0 || !(error instanceof DeviceError)) throw error;
       });

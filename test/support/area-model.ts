@@ -106,6 +106,8 @@ interface History {
   floor: number;
   /** Index of the newest version that was written without an error and may become the floor. */
   written: number;
+  /** Index of the newest version when the store was opened. */
+  found: number;
 }
 
 /**
@@ -115,6 +117,8 @@ interface History {
 export class AreaModel {
   readonly #histories = new Map<string, History>();
   #version = 0;
+  /** A write or flush, since the last good flush. */
+  #hasFailed = false;
 
   readonly #pages: readonly number[];
 
@@ -129,6 +133,14 @@ export class AreaModel {
   /** Of a new area. */
   static fresh(mediaSizeBytes = AREA_MEDIA_BYTES): AreaModel {
     return new AreaModel(mediaSizeBytes);
+  }
+
+  /** Another store goes on. It knows neither what the one before has written nor that a flush of it failed. */
+  reopened(): void {
+    for (const past of this.#histories.values()) {
+      past.found = past.versions.length - 1;
+      if (this.#hasFailed) past.written = past.floor;
+    }
   }
 
   /** One random operation; `habits` say how often what. Rejects as the store does. */
@@ -209,12 +221,16 @@ export class AreaModel {
     try {
       await done;
     } catch (error) {
-      // What was not flushed before counts as failed too.
-      for (const past of this.#histories.values()) past.written = past.floor;
+      // What this store has written before, and not flushed, the next flush covers all the same.
+      for (const [item, past] of this.#histories)
+        if (items.includes(item) || past.written <= past.found) past.written = past.floor;
+      this.#hasFailed = true;
       throw error;
     }
     for (const item of items) this.#of(item).written = this.#of(item).versions.length - 1;
-    if (flush) for (const past of this.#histories.values()) past.floor = past.written;
+    if (!flush) return;
+    for (const past of this.#histories.values()) past.floor = past.written;
+    this.#hasFailed = false;
   }
 
   #of(item: string): History {
@@ -224,4 +240,4 @@ export class AreaModel {
   }
 }
 
-const history = (first: string): History => ({ versions: [first], floor: 0, written: 0 });
+const history = (first: string): History => ({ versions: [first], floor: 0, written: 0, found: 0 });

@@ -181,11 +181,6 @@ export class AreaBitmaps {
     this.#written.clear();
   }
 
-  flushFailed(): void {
-    for (const pair of this.#written) pair.flushFailed();
-    this.#written.clear();
-  }
-
   async #pairOf(slot: number, index: number): Promise<BlockPair> {
     const known = this.#pairs.get(this.#keyOf(slot, index));
     if (known !== undefined) return known;

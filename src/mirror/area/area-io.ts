@@ -1,5 +1,6 @@
 import { DeviceError, type BlockDevice, type BlockOp } from '../../device/block-device.js';
 import { flushWhereAble, request } from '../../device/request.js';
+import { KeptWrites } from '../../device/wrappers/kept-writes.js';
 import { AREA_BLOCK_BYTES } from '../../protocol/area-block.js';
 import { assert } from '../../protocol/errors.js';
 import { AREA_IN_FLIGHT_BYTES, AREA_IN_FLIGHT_MAX, AREA_TRANSFER_BYTES } from '../limits.js';
@@ -12,31 +13,34 @@ const ZEROES = Buffer.alloc(AREA_TRANSFER_BYTES);
  * Everything rejects with the device's DeviceError, and not before the last request that it started is done.
  */
 export class AreaIo {
+  readonly #device: KeptWrites;
+
   /** `startBytes`: where the area begins on the device, which has sectors of 4,096 bytes at most. */
   constructor(
-    private readonly device: BlockDevice,
+    device: BlockDevice,
     private readonly startBytes: number,
   ) {
+    this.#device = KeptWrites.of(device);
     const { name, sectorSizeBytes } = device;
     assert(sectorSizeBytes <= AREA_BLOCK_BYTES, `${name}: an area on sectors of ${sectorSizeBytes} bytes`);
     assert(startBytes % AREA_BLOCK_BYTES === 0, `${name}: an area that begins inside a block`);
   }
 
   get name(): string {
-    return this.device.name;
+    return this.#device.name;
   }
 
   /** How much of an area there is room for. */
   get roomBytes(): number {
-    return Math.max(0, this.device.mediaSizeBytes - this.startBytes);
+    return Math.max(0, this.#device.mediaSizeBytes - this.startBytes);
   }
 
   get canWrite(): boolean {
-    return this.device.can.write;
+    return this.#device.can.write;
   }
 
   get canFlush(): boolean {
-    return this.device.can.flush;
+    return this.#device.can.flush;
   }
 
   /** Fills `into`. */
@@ -118,7 +122,7 @@ export class AreaIo {
 
   /** Makes the range read as zeros. What a device without write-zeroes has as zeros already is not written. */
   async zero(at: number, lengthBytes: number): Promise<void> {
-    if (this.device.can.writeZeroes) return this.#perform('write-zeroes', at, lengthBytes, null);
+    if (this.#device.can.writeZeroes) return this.#perform('write-zeroes', at, lengthBytes, null);
     const memory = Buffer.alloc(Math.min(lengthBytes, AREA_TRANSFER_BYTES));
     for (let doneBytes = 0; doneBytes < lengthBytes; doneBytes += AREA_TRANSFER_BYTES) {
       const piece = memory.subarray(0, Math.min(AREA_TRANSFER_BYTES, lengthBytes - doneBytes));
@@ -140,11 +144,11 @@ export class AreaIo {
 
   /** On a device that can't flush it does nothing. */
   flush(): Promise<void> {
-    return flushWhereAble(this.device);
+    return flushWhereAble(this.#device);
   }
 
   #perform(op: BlockOp, at: number, lengthBytes: number, buffer: Buffer | null): Promise<void> {
-    return request(this.device, op, { offsetBytes: this.startBytes + at, lengthBytes }, buffer);
+    return request(this.#device, op, { offsetBytes: this.startBytes + at, lengthBytes }, buffer);
   }
 }
 

@@ -49,12 +49,12 @@ interface OpenState {
 
 /**
  * The private area of a component (docs/on-disk-format.md). Operations run one after another, in order of call. All
- * reject with DeviceError; what failed to be written may or may not be there, and what was written before without a flush
- * counts as failed too, but what was on stable storage still is: the caller may write all of it again, or give the
- * component up.
+ * reject with DeviceError; what failed to be written may or may not be there, but what was on stable storage still is: the
+ * caller may write it again, or give the component up. After a flush that failed the next good one covers everything that
+ * was written before it (see KeptWrites).
  *
  * What was written with `flush: false` counts as durable only after flush() of this object or another operation that
- * flushes: a flush that goes past it to the device is not seen. On a device that can't flush everything ends with the
+ * flushes: a good flush that goes past it to the device is not seen. On a device that can't flush everything ends with the
  * answers to its writes.
  */
 export class AreaStore {
@@ -263,14 +263,8 @@ export class AreaStore {
   }
 
   async #flushDevice(): Promise<void> {
-    const parts = [this.#superblockPair, this.#log, this.#bitmaps];
-    try {
-      await this.io.flush();
-    } catch (cause) {
-      for (const part of parts) part.flushFailed();
-      throw cause;
-    }
-    for (const part of parts) part.flushed();
+    await this.io.flush();
+    for (const part of [this.#superblockPair, this.#log, this.#bitmaps]) part.flushed();
   }
 }
 

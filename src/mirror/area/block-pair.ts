@@ -137,12 +137,6 @@ export class BlockPair {
     this.#isFresh = false;
   }
 
-  /** A flush failed: nobody knows whether what was written is there, and no later flush will tell. */
-  flushFailed(): void {
-    this.#rewritten = null;
-    this.#written = null;
-  }
-
   /** The second write of the newest version, null if there is nothing to do. Written once. */
   takeEcho(): PlacedBlock | null {
     const block = this.#echo;

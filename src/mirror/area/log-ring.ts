@@ -83,10 +83,6 @@ export class LogRing {
     this.#isSingle = !isEcho;
   }
 
-  flushFailed(): void {
-    this.#written = null;
-  }
-
   /** What is to be written again before the next flush; null if there is nothing to do. Asked once. */
   takeEcho(): readonly number[] | null {
     const isDue = this.#isSingle && this.#written === null;

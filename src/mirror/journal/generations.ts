@@ -94,11 +94,15 @@ export class Generations {
       const { slot } = component.identity;
       if (component.takesWrites) continue;
       const isClaiming = this.#claiming.delete(slot);
-      if (lostAt[slot] !== NO_UUID && !isClaiming) continue;
+      const mayDiffer = component.missing.countMarked > 0;
+      if (lostAt[slot] !== NO_UUID && !isClaiming) {
+        // It has failed since: whoever starts the mirror next must not believe its cache.
+        isDue = (mayDiffer && this.noteFailed(component)) || isDue;
+        continue;
+      }
       const confirmed = this.confirmedOf(slot);
       // Who was about to be in step may have become so, or may still be what it was.
       if (lostAt[slot] === NO_UUID) lostAt[slot] = confirmed;
-      const mayDiffer = component.missing.countMarked > 0;
       isDue ||= isClaiming || mayDiffer || confirmed !== this.#state.current;
       this.#mustBegin = true;
       this.#isUnused = false;
@@ -130,9 +134,9 @@ export class Generations {
     this.#isUnused = false;
   }
 
-  /** True if that one that comes has failed is yet to be told by a new generation: its own genid must be the older one. */
-  noteFailed({ isCacheDoubtful, hasFailed, store }: Component): boolean {
-    const isUntold = isCacheDoubtful && hasFailed && store.superblock.genid >= this.#state.genid;
+  /** True if it is yet to be told by a new generation that one has failed: its own genid must be the older one. */
+  noteFailed({ isCacheDoubtful, hasFailed, genid }: Component): boolean {
+    const isUntold = isCacheDoubtful && hasFailed && genid >= this.#state.genid;
     this.#hasBroken ||= isUntold;
     return isUntold;
   }

@@ -1,5 +1,6 @@
 import type { BlockDevice } from '../../device/block-device.js';
 import { abandonable } from '../../device/wrappers/abandonable.js';
+import { KeptWrites, watchFlushes } from '../../device/wrappers/kept-writes.js';
 import { Observer } from '../../device/wrappers/observer.js';
 import { slice } from '../../device/wrappers/slice.js';
 import { areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
@@ -122,7 +123,8 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
   }
   const areaAt = handle.area === null ? areaOffsetBytes(label.mediaSizeBytes) : 0;
   const observer = new Observer();
-  const area = await AreaStore.open(observer.lookAt(handle.area ?? device), areaAt);
+  const provider = KeptWrites.of(observer.lookAt(device));
+  const area = await AreaStore.open(handle.area === null ? provider : observer.lookAt(handle.area), areaAt);
   if (area.state === 'none') {
     return bareOf(handle, label, 'has a gmirror label, but no private area of ggmirror');
   }
@@ -135,7 +137,7 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
   const foreign = foreignReason(label, superblock, handle.area !== null);
   if (foreign !== null) return { state: 'none', why: foreign };
   opened.guardReturn?.(superblockCheck(area.store, areaAt));
-  const store = new ComponentStore(area.store, observer.lookAt(device), label, {
+  const store = new ComponentStore(area.store, provider, label, {
     isAreaElsewhere: handle.area !== null,
     ...(opened.settleArea === undefined ? {} : { settleArea: opened.settleArea }),
   });
@@ -145,7 +147,11 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
     await image?.setModifiedNs(superblock.modifiedNs);
   }
   const media: ComponentMedia = {
-    data: slice(device, { offsetBytes: 0, lengthBytes: label.mediaSizeBytes }, { closesParent: false }),
+    data: slice(
+      watchFlushes(device, provider.flushFailed),
+      { offsetBytes: 0, lengthBytes: label.mediaSizeBytes },
+      { closesParent: false },
+    ),
     store,
     oldestOfStore: () => observer.oldest,
     abandon: handle.abandon,
