@@ -10,9 +10,6 @@ export const AREA_TRANSFER_BYTES = 1_048_576;
 export const AREA_IN_FLIGHT_MAX = 32;
 export const AREA_IN_FLIGHT_BYTES = 2 * AREA_TRANSFER_BYTES;
 
-/** From so many blocks on with others between them it takes less time to read and write these too. */
-export const AREA_SCATTERED_MIN = 16;
-
 /** Each connection that is lost leaves one at most, and what is found when the next one stands is one of the last. */
 export const UNANSWERED_SUPERBLOCKS_MAX = 8;
 

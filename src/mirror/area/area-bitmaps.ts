@@ -1,3 +1,4 @@
+import { DeviceError } from '../../device/block-device.js';
 import { AREA_BLOCK_BYTES, AREA_KIND, blockState, sequenceOf } from '../../protocol/area-block.js';
 import { decodeBitmap, encodeBitmap, type BitmapPlace } from '../../protocol/area-bitmap.js';
 import { bitmapBlockCount, bitmapPairAt, regionsOfBlock } from '../../protocol/area-layout.js';
@@ -117,10 +118,18 @@ export class AreaBitmaps {
       const newest = new Map<BlockPair, Buffer>();
       for (const pair of members)
         newest.set(pair, blocks[(pair.newestAt - at) / AREA_BLOCK_BYTES] ?? (await this.#reread(pair)));
-      const readable = blocks.flatMap((block, index) =>
-        block === null ? [] : [{ at: at + index * AREA_BLOCK_BYTES, block }],
+      // A read may have gone astray: only what is sound, and of this area, is written again.
+      const sound = blocks.flatMap((block, index) =>
+        block === null || blockState(block, AREA_KIND.bitmap, this.areaId) !== 'valid'
+          ? []
+          : [{ at: at + index * AREA_BLOCK_BYTES, block }],
       );
-      await this.io.write(readable);
+      for (const block of newest.values()) {
+        if (blockState(block, AREA_KIND.bitmap, this.areaId) === 'valid') continue;
+        const message = `${this.io.name}: a bitmap block that was sound reads as something else now`;
+        throw new DeviceError('DEVICE_IO', 'EIO', message);
+      }
+      await this.io.write(sound);
       for (const [pair, block] of newest) {
         hear(pair, block);
         pair.rewritten(block);

@@ -83,8 +83,7 @@ export class AreaIo {
 
   /**
    * All of them, several at a time and in no order; each is at another place. Those that follow each other go with one
-   * request; between many bitmap blocks that are close together, what is there is read and written again as it is. After
-   * an error any of them may be written.
+   * request. After an error any of them may be written.
    */
   async write(blocks: readonly PlacedBlock[]): Promise<void> {
     let writes: Promise<void>[] = [];
@@ -109,13 +108,6 @@ export class AreaIo {
     if (blocks.length === 1 && first !== undefined)
       return this.#perform('write', first.at, lengthBytes, first.block);
     const bytes = Buffer.allocUnsafe(lengthBytes);
-    try {
-      if (blocks.length * AREA_BLOCK_BYTES < lengthBytes) await this.read(at, bytes);
-    } catch (cause) {
-      if (!isUnreadable(cause)) throw cause;
-      for (const one of blocks) await this.#perform('write', one.at, one.block.length, one.block);
-      return;
-    }
     for (const one of blocks) one.block.copy(bytes, one.at - at);
     await this.#perform('write', at, lengthBytes, bytes);
   }
