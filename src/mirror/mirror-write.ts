@@ -23,8 +23,8 @@ export interface WriteHost {
   /** Before anything is written, a new generation may have to begin. */
   readonly journal: { readonly mustBegin: boolean; beginGeneration(): Promise<void> };
   /**
-   * Drops the components that failed, durably, then says whether the write holds: null if a component that was ACTIVE
-   * took it, else the error for the caller.
+   * Drops the components that failed, durably, then says whether the write holds: null if all that are ACTIVE then took
+   * it, else the error for the caller. `good` counts those that were ACTIVE when they took it.
    */
   settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null>;
   /** A write has come; one that is a piece of a longer one, too. */

@@ -178,19 +178,19 @@ export class Mirror implements BlockDevice {
   async settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null> {
     // If all failed, the last that is left is the one that callers read from first, so that what they read stays.
     const order = this.components;
-    const lowestFirst = [...failures].sort(
-      (one, other) => order.indexOf(other.component) - order.indexOf(one.component),
-    );
+    const rank = ({ component }: Failure): number => order.indexOf(component);
+    const lowestFirst = [...failures].sort((one, other) => rank(other) - rank(one));
     for (const { component, error } of lowestFirst) this.drop(component, error);
+    // The last one stays though it failed; whoever took the write may be lost since.
+    const last = failures.find(({ component }) => component.state === 'ACTIVE');
+    const isTaken = good > 0 && last === undefined;
     // The target of a resync may have taken what no ACTIVE one has.
-    if (good === 0)
-      for (const component of this.targets)
-        if (component.state !== 'ACTIVE') this.returns.differs(component, write);
+    for (const component of isTaken ? [] : this.targets)
+      if (component.state !== 'ACTIVE') this.returns.differs(component, write);
     while (this.mustWait) await this.lossesRecorded();
-    if (good > 0) return null;
-    return (
-      failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', `${this.name} has no component left`)
-    );
+    if (isTaken) return null;
+    const error = (last ?? failures[0])?.error;
+    return error ?? new DeviceError('DEVICE_LOST', 'ENXIO', `${this.name} has no component left`);
   }
 
   ended(): void {
