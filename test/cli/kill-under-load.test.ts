@@ -5,6 +5,12 @@ import { makeScratch } from '../support/scratch.js';
 import { connectOnce, freePort } from '../support/ports.js';
 import { until } from '../support/until.js';
 
+interface LoadResult {
+  readonly errors: number;
+  readonly mismatches: number;
+  readonly firstError: string | null;
+}
+
 test('a verified load survives kill -9 of the server: nothing that was acknowledged is lost or old', async () => {
   const scratch = makeScratch();
   const image = scratch.path('disk.img');
@@ -31,10 +37,15 @@ test('a verified load survives kill -9 of the server: nothing that was acknowled
       await killFamily(server.pid);
       server = await serve();
     }
-    expect(await load.ended, load.output()).toBe(0);
+    const status = await load.ended;
     expect(kills).toBeGreaterThan(0);
-    const result = JSON.parse(load.output().slice(load.output().indexOf('{'))) as Record<string, unknown>;
-    expect(result).toMatchObject({ errors: 0, mismatches: 0 });
+    const text = load.output();
+    const result = JSON.parse(text.slice(text.indexOf('{'), text.lastIndexOf('}') + 1)) as LoadResult;
+    expect(result.mismatches, text).toBe(0);
+    expect(status).toBe(result.errors > 0 ? 1 : 0);
+    // Of a flush that was under way when its process was killed nobody knows whether it failed: the next one does.
+    expect(result.errors).toBeLessThanOrEqual(kills);
+    if (result.errors > 0) expect(result.firstError).toMatch(/answers flush of 0 bytes at \d+ with EIO/);
   } finally {
     await server.stop();
     scratch.remove();
