@@ -45,13 +45,19 @@ async function writeUnanswered(
   device.plan = () => null;
 }
 
-test('a provider is the one that it was when its newest superblock is our own, whose answer was lost', async () => {
+/** An area with one superblock written, on a disk that can be made to fail. */
+async function openFaulty(): Promise<{ disk: MemoryDevice; device: FaultDevice; store: AreaStore }> {
   const { device: disk } = await makeArea();
   const device = new FaultDevice(disk);
   const opened = await AreaStore.open(device, AT_BYTES);
   if (opened.state !== 'ok') throw new Error('no area');
   const { store } = opened;
   await store.writeSuperblock({ syncid: 1 });
+  return { disk, device, store };
+}
+
+test('a provider is the one that it was when its newest superblock is our own, whose answer was lost', async () => {
+  const { disk, device, store } = await openFaulty();
   await writeUnanswered({ device, store }, 2, true);
   expect(await holds(disk, store)).toBe(true);
   // However often that is tried again while there is no connection.
@@ -63,12 +69,7 @@ test('a provider is the one that it was when its newest superblock is our own, w
 
 test('it is not when another mirror went on from there, or from before that', async () => {
   for (const isDone of [true, false]) {
-    const { device: disk } = await makeArea();
-    const device = new FaultDevice(disk);
-    const opened = await AreaStore.open(device, AT_BYTES);
-    if (opened.state !== 'ok') throw new Error('no area');
-    const { store } = opened;
-    await store.writeSuperblock({ syncid: 1 });
+    const { disk, device, store } = await openFaulty();
     await writeUnanswered({ device, store }, 2, isDone);
     const other = await AreaStore.open(disk, AT_BYTES);
     if (other.state !== 'ok') throw new Error('no area');
