@@ -84,6 +84,8 @@ export class DeviceSession {
   #isReaderWaiting = false;
   #isPaused = false;
   #hasClientEnded = false;
+  /** It did so while it had something under way: who ends a session waits for that, and a program that is killed does not. */
+  #hasClientGone = false;
   #ending: DeviceSessionEnd | null = null;
   #isFinishing = false;
   #isClosed = false;
@@ -144,7 +146,10 @@ export class DeviceSession {
       if (!this.#hasClientEnded) this.#closed();
     });
     receive.on('data', (bytes) => this.#came(bytes));
-    receive.on('end', () => this.#clientEnded());
+    receive.on('end', () => {
+      this.#hasClientGone = !this.#requests.isIdle;
+      this.#clientEnded();
+    });
     // Nobody says anything here; what comes all the same is of no interest, but the end is.
     send.on('data', () => undefined);
     send.resume();
@@ -225,7 +230,8 @@ export class DeviceSession {
     this.#isFinishing = true;
     // Of a client that did not end its session nobody knows whether it has read that.
     const { flushError } = this.#requests;
-    if (flushError !== null && this.#ending !== 'detached') this.#debt.owe(flushError);
+    const isTold = this.#ending === 'detached' && !this.#hasClientGone;
+    if (flushError !== null && !isTold) this.#debt.owe(flushError);
     const { device, access } = this.options;
     const isCovered = access === 'ro' || !this.#requests.isDirty;
     if (isCovered || !device.can.flush) {

@@ -31,12 +31,14 @@ export interface LastFlush {
 export async function lastFlush(reason: SessionEnd, session: EndingSession): Promise<LastFlush> {
   const { canWrite, slow, debt, clock } = session;
   if (!canWrite) return { isFlushed: true, owesFlush: false };
+  // Who ends a session waits for its answers. The end of a program that was killed comes between two requests, too.
+  const hasClientEnded = reason === 'detached' && session.memory.slow === 0;
   const isFlushed = await Promise.race([
     flushIfDirty(session),
     delay(clock, LAST_FLUSH_MS_MAX).then(() => false),
   ]);
   // Of a client that did not end its session nobody knows whether it has read that.
-  const isUntold = slow.hasFlushFailed && reason !== 'detached';
+  const isUntold = slow.hasFlushFailed && !hasClientEnded;
   return { isFlushed, owesFlush: !isFlushed || isUntold || debt.isOwed };
 }
 

@@ -65,6 +65,22 @@ describe('a flush that fails', () => {
     expect((await answering(debt, false, flush, flush)).errors).toEqual([EIO, 0]);
   });
 
+  test('is told to the next client when its own was gone before it was answered', async () => {
+    const debt = new FlushDebt();
+    const rig = new DeviceSessionRig({ debt, features: Features.all });
+    rig.device.plan = ({ op }) => (op === 'flush' ? { kind: 'hold' } : null);
+    rig.deliver(write, flush);
+    await rig.settle();
+    // So it looks when a program is killed: its system ends the connection between two requests.
+    rig.receive.finish();
+    await rig.settle();
+    rig.device.plan = () => null;
+    rig.device.release('EIO');
+    await rig.settle();
+    expect(rig.result).toEqual({ reason: 'detached', isFlushed: true });
+    expect((await answering(debt, false, flush, flush)).errors).toEqual([EIO, 0]);
+  });
+
   test('is not told to another client when the one that was told has ended its session', async () => {
     const debt = new FlushDebt();
     const first = await answering(debt, true, write, flush);

@@ -67,6 +67,20 @@ describe('the last flush of a session', () => {
     expect(await lastFlush('detached', ending)).toEqual({ isFlushed: true, owesFlush: false });
   });
 
+  test('owes one that failed when its client was gone already, as a program is that was killed', async () => {
+    const slow = { isFlushing: true, hasFlushFailed: false };
+    const ending = { ...session(), slow };
+    ending.memory.takeSlow(1);
+    const outcome = lastFlush('detached', ending);
+    ending.clock.advance(5);
+    await new Promise(setImmediate);
+    slow.isFlushing = false;
+    slow.hasFlushFailed = true;
+    ending.memory.releaseSlow();
+    ending.clock.advance(5);
+    expect(await outcome).toEqual({ isFlushed: true, owesFlush: true });
+  });
+
   test('passes on what an earlier session owed and no flush has paid', async () => {
     const ending = session();
     ending.debt.owe(broken);
