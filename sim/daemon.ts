@@ -48,6 +48,7 @@ export class Daemon {
   #hadLocal = false;
   #hotExtents: readonly number[] = [];
   readonly #opened = new Set<number>();
+  readonly #unnoted = new Set<number>();
   isStopping = false;
 
   constructor(private readonly options: DaemonOptions) {
@@ -75,6 +76,11 @@ export class Daemon {
   /** What the log may say on disks: as it was put there last, and as it was to be. */
   get hotExtents(): readonly number[] {
     return this.#hotExtents;
+  }
+
+  /** The hosts of components that were given up since every loss was last on stable storage. */
+  get unnoted(): readonly number[] {
+    return this.mirror?.mustWait === true ? [...this.#unnoted] : [];
   }
 
   /** The hosts whose disks it could open, by index. */
@@ -113,6 +119,7 @@ export class Daemon {
       events: {
         changed: (what, component, why) => {
           if (!process.isAlive) return;
+          if (what === 'disconnected') this.#unnoted.add(this.hostOf(component));
           changed(what, component, why);
           this.#reconnect?.changed(what, component);
         },
@@ -130,7 +137,13 @@ export class Daemon {
     this.#reconnect.start();
   }
 
-  #listenTo({ journal }: Mirror): void {
+  #listenTo(mirror: Mirror): void {
+    const { journal } = mirror;
+    const record = journal.lossesRecorded.bind(journal);
+    journal.lossesRecorded = async () => {
+      await record();
+      if (!mirror.mustWait) this.#unnoted.clear();
+    };
     const commit = journal.commitLog.bind(journal);
     journal.commitLog = async (extents) => {
       const { world } = this.options.cluster;
@@ -140,6 +153,7 @@ export class Daemon {
       this.#hotExtents = [...before, ...extents];
       await commit(extents);
       this.#hotExtents = extents;
+      if (!mirror.mustWait) this.#unnoted.clear();
     };
   }
 

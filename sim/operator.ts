@@ -1,5 +1,6 @@
 import { AssembleError } from '../src/mirror/start/assemble.js';
 import type { Component } from '../src/mirror/component.js';
+import { MembershipError } from '../src/mirror/members/membership-error.js';
 import type { Budget } from './budget.js';
 import type { Chance } from './chance.js';
 import type { Client } from './client.js';
@@ -49,8 +50,9 @@ export class Operator {
   readonly #commands = new Set<number>();
   /** A start was cut off: who was the source then is not known. */
   #needsAll = false;
-  /** When the mirror ended every loss was on stable storage. */
+  /** When the mirror ended every loss was on stable storage, but for those of `#unnoted`. */
   #wasSettled = true;
+  #unnoted: readonly number[] = [];
   #restart: Restart | null = null;
   #wantedSinceMs = 0;
   #startCount = 0;
@@ -182,29 +184,36 @@ export class Operator {
     const { world } = this.options.cluster;
     if (daemon === null || !this.#isUp || daemon.isStopping) return;
     this.#commands.add(index);
-    // Nobody comes back by being forgotten once more.
-    const touched = what === 'forget' ? roster.named : [index];
     const mayLeave = what === 'remove' || what === 'forget';
-    if (mayLeave || what === 'insert')
-      for (const one of touched) {
-        roster.begins(one);
-        this.options.budget.wantsAll(one);
-      }
-    const settle = (outcome: string, isDone: boolean): void => {
+    // Nobody comes back by being forgotten once more.
+    const touched = what === 'forget' ? roster.named : mayLeave || what === 'insert' ? [index] : [];
+    roster.begins(touched);
+    for (const one of touched) this.options.budget.wantsAll(one);
+    const settle = (error: Error | null): void => {
       this.#commands.delete(index);
       if (this.#daemon !== daemon || !daemon.process.isAlive) return;
-      world.say(() => `operator: ${what} ${index}: ${outcome}`);
-      const components = daemon.hostsIn();
-      // One that failed may be what the next start finds.
-      if (mayLeave && !isDone) return;
-      for (const one of touched) if (components.includes(one)) roster.joined(one);
+      world.say(() => `operator: ${what} ${index}: ${error?.message ?? 'done'}`);
+      roster.ends(touched);
+      this.#settleMembers(what, touched, error, daemon);
+      if (mayLeave && error !== null) return;
       // Whoever is in step all the same misses nothing.
       for (const one of daemon.hostsIn('ACTIVE')) this.options.budget.inStep(one);
     };
-    daemon.command(what, index).then(
-      () => settle('done', true),
-      (error: unknown) => settle((error as Error).message, false),
-    );
+    daemon.command(what, index).then(() => settle(null), settle);
+  }
+
+  /** A command about them has ended; refused, it has changed nothing, and who was in doubt still is. */
+  #settleMembers(what: MemberCommand, touched: readonly number[], error: Error | null, daemon: Daemon): void {
+    const { roster } = this;
+    if (error instanceof MembershipError) return;
+    const components = daemon.hostsIn();
+    if (error === null) {
+      for (const index of touched) if (components.includes(index)) roster.joined(index);
+      return;
+    }
+    // What failed may be what the next start finds; but nobody leaves who is in step, nor joins unseen.
+    const known = what === 'insert' ? components : daemon.hostsIn('ACTIVE');
+    roster.doubt(touched.filter((index) => !known.includes(index)));
   }
 
   /** Whoever is no component, or out of use, comes back. */
@@ -222,12 +231,14 @@ export class Operator {
     const { cluster, client } = this.options;
     if (!this.#isUp) this.#needsAll = true;
     this.#wasSettled = this.#isUp && this.#daemon?.mirror?.mustWait === false;
+    if (this.#isUp) this.#unnoted = this.#daemon?.unnoted ?? [];
     // What an earlier life was ending when it ended, it may still have ended after a start that was cut off.
     this.#ending = [...(this.#isUp ? [] : this.#ending), ...(this.#daemon?.ending ?? [])];
     cluster.world.say(() => `operator: the mirror has ended, in step: ${this.inStep.join(', ')}`);
     this.#daemon = null;
     this.#isUp = false;
     this.#commands.clear();
+    this.roster.ended();
     client.forget();
     this.want(restart);
   }
@@ -282,7 +293,10 @@ export class Operator {
     const present = this.inStep.filter((index) => !absent.includes(index));
     // One that can flush is the source before any other.
     const able = present.filter((index) => !this.#isPlain(index));
-    const isLossy = (able.length > 0 ? able : present).some(
+    // Of whom nobody has noted that it was given up, that one may be, if nothing was answered since.
+    const unnoted = daemon.hostsIn('ACTIVE').filter((index) => this.#unnoted.includes(index));
+    const sources = [...(able.length > 0 ? able : present), ...unnoted];
+    const isLossy = sources.some(
       (index) => cluster.host(index).lostPowerAt > (this.#attachedAt.get(index) ?? Infinity),
     );
     // Whoever of them is the source now, it may have lost what was not flushed.
@@ -363,6 +377,7 @@ export class Operator {
       this.#mixed.delete(index);
     }
     if (what === 'rebuilt') {
+      this.roster.joined(index);
       this.#inStep.add(index);
       budget.inStep(index);
       this.#mixed.delete(index);

@@ -3,7 +3,9 @@ import type { Host } from './host.js';
 /** Which hosts' disks are components, as far as the operator knows. Hosts are given by index. */
 export class Roster {
   readonly #members: Set<number>;
-  /** A command about them was begun, and they may be components or not after a crash. */
+  /** How many commands about them are under way. */
+  readonly #underWay = new Map<number, number>();
+  /** A command about them has failed, or was cut off, and nobody knows what of it was written. */
   readonly #uncertain = new Set<number>();
   /** The mirror said that they are none. */
   readonly #denied = new Set<number>();
@@ -14,23 +16,30 @@ export class Roster {
 
   /** Those that are components for certain. */
   get certain(): readonly number[] {
-    return [...this.#members].filter((index) => !this.#uncertain.has(index));
-  }
-
-  /** Those that are none for certain. */
-  get outsiders(): readonly number[] {
-    return [...this.hosts.keys()].filter((index) => !this.#members.has(index) && !this.#uncertain.has(index));
+    return [...this.#members].filter((index) => !this.#uncertain.has(index) && !this.#underWay.has(index));
   }
 
   /** To be named when the mirror is started. */
   get named(): readonly number[] {
-    const isNamed = (index: number): boolean =>
-      (this.#members.has(index) || this.#uncertain.has(index)) && !this.#denied.has(index);
-    return [...this.hosts.keys()].filter(isNamed);
+    const mayBe = (index: number): boolean =>
+      this.#members.has(index) || this.#uncertain.has(index) || this.#underWay.has(index);
+    return [...this.hosts.keys()].filter((index) => mayBe(index) && !this.#denied.has(index));
   }
 
-  begins(index: number): void {
-    this.#uncertain.add(index);
+  begins(indexes: readonly number[]): void {
+    for (const index of indexes) this.#underWay.set(index, (this.#underWay.get(index) ?? 0) + 1);
+  }
+
+  ends(indexes: readonly number[]): void {
+    for (const index of indexes) {
+      const count = this.#underWay.get(index) ?? 0;
+      if (count > 1) this.#underWay.set(index, count - 1);
+      else this.#underWay.delete(index);
+    }
+  }
+
+  doubt(indexes: readonly number[]): void {
+    for (const index of indexes) this.#uncertain.add(index);
   }
 
   joined(index: number): void {
@@ -49,6 +58,12 @@ export class Roster {
     if (!this.#uncertain.has(index)) return false;
     this.#denied.add(index);
     return true;
+  }
+
+  /** The mirror has ended, and with it whatever was under way. */
+  ended(): void {
+    this.doubt([...this.#underWay.keys()]);
+    this.#underWay.clear();
   }
 
   /** The mirror runs, with these. */
