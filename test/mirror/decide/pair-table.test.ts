@@ -105,7 +105,78 @@ describe('the table of pairs', () => {
         expect(source, says).not.toBe('self');
     }
   });
+
+  test('has a source wherever nothing speaks against it, and only there', () => {
+    for (const facts of ALL_FACTS) {
+      const { source, refusal } = decideFacts(facts);
+      const says = JSON.stringify({ facts, source, refusal });
+      const [mayOverwritePeer, mayOverwriteSelf] = [mayOverwrite(facts), mayOverwrite(exchange(facts))];
+      const allowed = mayOverwritePeer ? (mayOverwriteSelf ? 'either' : 'self') : 'peer';
+      if (mayOverwritePeer || mayOverwriteSelf)
+        expect(source === 'none' ? 'either' : source, says).toBe(allowed);
+      else expect(refusal, says).toBe(isHopeless(facts) ? 'no source' : 'split brain');
+    }
+  });
+
+  test('copies by marks wherever bitmaps tell what differs, and else everything', () => {
+    for (const facts of ALL_FACTS) {
+      const { source, copy, refusal } = decideFacts(facts);
+      const expected =
+        source === 'none' || refusal === 'no source'
+          ? 'nothing'
+          : doBitmapsTell(facts)
+            ? 'marks'
+            : 'everything';
+      expect(copy, JSON.stringify({ facts, source, refusal })).toBe(expected);
+    }
+  });
 });
+
+// The same table once more, as what speaks against each copy: it and the rows must not be wrong in the same way.
+
+/** Whether nothing is lost for good if self is copied to peer. */
+function mayOverwrite({ generations, mixture, touch }: PairFacts): boolean {
+  if (mixture === 'self' || mixture === 'both' || touch === 'image changed') return false;
+  // Nothing is whole there, unless self misses what the mixture was being copied from.
+  if (mixture === 'peer') return !KNOWS_MORE.includes(generations);
+  if (generations === 'parted' || generations === 'strangers') return false;
+  switch (touch) {
+    case 'neither':
+      return !generations.startsWith('peer ') && generations !== 'level, self lost';
+    case 'kernel ran self':
+      return !generations.startsWith('peer ');
+    case 'kernel ran both, self newer':
+      return true;
+    case 'kernel ran both':
+      return generations.startsWith('level');
+    case 'kernel ran peer':
+    case 'kernel ran both, peer newer':
+    case 'kernel ran both apart':
+      return false;
+  }
+}
+
+const KNOWS_MORE: readonly PairFacts['generations'][] = [
+  'peer went on',
+  'peer long ahead',
+  'level, self lost',
+  'level, both lost',
+];
+
+/** Nothing whole is left of the two if one is given up. */
+const isHopeless = (facts: PairFacts): boolean => {
+  if (facts.mixture === 'both') return true;
+  const { generations, mixture, touch } = facts.mixture === 'self' ? exchange(facts) : facts;
+  return mixture === 'peer' && touch !== 'image changed' && KNOWS_MORE.includes(generations);
+};
+
+/** All that one of the two lacks is in a bitmap that is there and true. */
+function doBitmapsTell(facts: PairFacts): boolean {
+  const { generations, mixture, touch } = facts.mixture === 'self' ? exchange(facts) : facts;
+  if (touch !== 'neither') return false;
+  if (mixture === 'peer') return generations === 'self went on' || generations === 'level, peer lost';
+  return generations.startsWith('level') || generations.endsWith('went on') || generations === 'parted';
+}
 
 const uuid = (digit: string): string => digit.repeat(32);
 const [G0, G1, G2, OTHER, THIRD] = ['1', '2', '3', '4', '5'].map(uuid) as [
