@@ -1,5 +1,5 @@
 import { LivedClock } from '../src/device/lived-clock.js';
-import { patch, type Bug } from './bugs.js';
+import { type Mistake, patch } from './planted/mistake.js';
 import { Chance } from './chance.js';
 import { planOf, type Plan, type WireKind } from './plan.js';
 import type { PlannedStep } from './steps.js';
@@ -33,7 +33,7 @@ export function jumpPlanOf(seed: number, wire: WireKind): Plan {
 }
 
 /** What such a life must show. */
-export const CLOCK_BUG: Bug = {
+export const CLOCK_BUG: Mistake = {
   name: 'time in which the program stood still counts as silence of a component',
   plant: () =>
     patch(LivedClock.prototype, {

@@ -1,6 +1,6 @@
 import type { BlockIo } from '../src/device/block-device.js';
-import { patch } from './bugs.js';
 import { DiskHandle, type Drive } from './disk-handle.js';
+import { patch } from './planted/mistake.js';
 import type { World } from './world.js';
 
 /** Of a disk, so much is written by clients: see Plan. Behind it are the mirror's own things. */

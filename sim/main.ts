@@ -1,137 +1,89 @@
 /** Runs seeds of the simulator: npm run sim -- --help. */
-import { parseArgs } from 'node:util';
-import { minimise } from './minimise.js';
-import { type Extras, type WireKind, WIRES, planOf } from './plan.js';
-import { simulate } from './simulation.js';
-import { type SplitBrainOptions, SPLITS, simulateSplitBrain } from './split-brain.js';
+import { type Life, live, minimiseLife, replayOf } from './life.js';
+import { type Options, readOptions, UsageError } from './options.js';
+import type { RunResult } from './simulation.js';
 import { BrokenPromise } from './world.js';
 
-const USAGE = `usage: npm run sim -- [options]
-  --seed N      the first seed (1)
-  --runs N      how many seeds (1; without an end if a time is given)
-  --seconds N   go on for so long
-  --hours N     go on for so long
-  --trace       print everything that happens
-  --wire KIND   queue, sessions or alone (docs/simulator.md); each seed is lived in all three if it is not given
-  --plain       the server of one host can't flush, as a plain ggated
-  --jumps       clocks go on by up to an hour at once
-  --split-brain both hosts start the mirror and write, without knowing of each other, or one by force
-  --minimise    leave out of a failing seed what it fails without, and print what is left
-`;
 const PROGRESS_MS = 10_000;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
+/** What was lived so far. */
+class Sum {
+  failed = 0;
+  #runs = 0;
+  #simulatedMs = 0;
+  #requests = 0;
+  readonly #counts = { kills: 0, powerLosses: 0, cuts: 0 };
+  readonly #startedMs = performance.now();
+
+  add(run: RunResult | null): void {
+    this.#runs += 1;
+    if (run === null) return;
+    const { counts, simulatedMs } = run;
+    this.#simulatedMs += simulatedMs;
+    this.#counts.kills += counts.kills;
+    this.#counts.powerLosses += counts.powerLosses;
+    this.#counts.cuts += counts.cuts;
+    this.#requests += counts.reads + counts.writes + counts.flushes;
+  }
+
+  toString(): string {
+    const { kills, powerLosses, cuts } = this.#counts;
+    const rate = (this.#runs / ((performance.now() - this.#startedMs) / 1000)).toFixed(1);
+    const hours = (this.#simulatedMs / 3_600_000).toFixed(2);
+    return (
+      `${this.#runs} runs (${rate} a second), ${hours} simulated hours, ${this.#requests} requests, ${kills} kills, ` +
+      `${powerLosses} losses of power, ${cuts} cuts and stalls, ${this.failed} failed`
+    );
+  }
+}
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      seed: { type: 'string', default: '1' },
-      runs: { type: 'string' },
-      seconds: { type: 'string' },
-      hours: { type: 'string' },
-      trace: { type: 'boolean', default: false },
-      wire: { type: 'string' },
-      'split-brain': { type: 'boolean', default: false },
-      minimise: { type: 'boolean', default: false },
-      plain: { type: 'boolean', default: false },
-      jumps: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(USAGE);
+  const options = readOptions(process.argv.slice(2));
+  if (options.print !== null) {
+    process.stdout.write(options.print);
     return;
   }
-  const isTimed = values.seconds !== undefined || values.hours !== undefined;
-  const forMs = isTimed
-    ? Number(values.seconds ?? 0) * 1000 + Number(values.hours ?? 0) * 3_600_000
-    : Infinity;
-  const runsMax = Number(values.runs ?? (isTimed ? Infinity : 1));
+  options.plant?.plant();
   const startedMs = performance.now();
-  const sum = { runs: 0, failed: 0, simulatedMs: 0, kills: 0, powerLosses: 0, cuts: 0, requests: 0 };
-  const summary = (): string => {
-    const rate = (sum.runs / ((performance.now() - startedMs) / 1000)).toFixed(1);
-    const hours = (sum.simulatedMs / 3_600_000).toFixed(2);
-    return (
-      `${sum.runs} runs (${rate} a second), ${hours} simulated hours, ${sum.requests} requests, ${sum.kills} kills, ` +
-      `${sum.powerLosses} losses of power, ${sum.cuts} cuts and stalls, ${sum.failed} failed`
-    );
-  };
-  const wires = wiresOf(values.wire);
+  const sum = new Sum();
   let progressMs = startedMs;
-  let seeds = 0;
-  for (let seed = Number(values.seed); seeds < runsMax && performance.now() - startedMs < forMs; seed++) {
-    if (values['split-brain']) {
-      for (const split of SPLITS)
-        for (const wire of wires)
-          if (wire !== 'alone')
-            sum.failed += (await runSplitBrain({ seed, split, wire }, values.trace, sum)) ? 0 : 1;
-    } else for (const wire of wires) sum.failed += (await runSeed(seed, wire, values, sum)) ? 0 : 1;
-    seeds += 1;
+  const { firstSeed, runsMax, forMs, steps } = options;
+  for (let seed = firstSeed; seed - firstSeed < runsMax && performance.now() - startedMs < forMs; seed++) {
+    for (const way of options.ways) {
+      const life: Life = steps === undefined ? { ...way, seed } : { ...way, seed, steps };
+      sum.failed += (await runLife(life, options, sum)) ? 0 : 1;
+    }
     if (performance.now() - progressMs < PROGRESS_MS) continue;
     progressMs = performance.now();
-    say(summary());
+    say(sum.toString());
   }
-  say(summary());
+  say(sum.toString());
   if (sum.failed > 0) process.exitCode = 1;
 }
 
-interface Sum {
-  runs: number;
-  simulatedMs: number;
-  kills: number;
-  powerLosses: number;
-  cuts: number;
-  requests: number;
-}
-
-function wiresOf(text: string | undefined): readonly WireKind[] {
-  if (text === undefined) return WIRES;
-  const wires = WIRES.filter((known) => known === text);
-  if (wires.length === 0) throw new Error(`--wire ${text}: known are ${WIRES.join(', ')}`);
-  return wires;
-}
-
-/** As runSeed(). */
-async function runSplitBrain(life: SplitBrainOptions, isTraced: boolean, sum: Sum): Promise<boolean> {
-  const { seed, split, wire } = life;
-  const failure = await simulateSplitBrain(life, isTraced ? say : null);
-  sum.runs += 1;
-  if (failure === null) return true;
-  say(`seed ${seed}, ${split}, ${wire}: ${failure.message}`);
-  if (!(failure instanceof BrokenPromise)) say(failure.stack ?? '');
-  say(`  replay: npm run sim -- --split-brain --seed ${seed} --wire ${wire} --trace`);
-  return false;
-}
-
 /** False if it broke a promise. */
-async function runSeed(
-  seed: number,
-  wire: WireKind,
-  { trace, minimise: isMinimised, ...extras }: Required<Extras> & { trace: boolean; minimise: boolean },
-  sum: Sum,
-): Promise<boolean> {
-  const plan = planOf(seed, wire, extras);
-  const { failure, counts, simulatedMs } = await simulate(plan, trace ? say : null);
-  sum.runs += 1;
-  sum.simulatedMs += simulatedMs;
-  sum.kills += counts.kills;
-  sum.powerLosses += counts.powerLosses;
-  sum.cuts += counts.cuts;
-  sum.requests += counts.reads + counts.writes + counts.flushes;
+async function runLife(life: Life, { isTraced, isMinimised, plant }: Options, sum: Sum): Promise<boolean> {
+  const { failure, run } = await live(life, isTraced ? say : null);
+  sum.add(run);
   if (failure === null) return true;
-  say(`seed ${seed}: ${failure.message}`);
+  say(`seed ${life.seed}: ${failure.message}`);
   if (!(failure instanceof BrokenPromise)) say(failure.stack ?? '');
-  say(`  replay: npm run sim -- --seed ${seed} --wire ${plan.wire}${flagsOf(extras)} --trace`);
-  if (isMinimised) {
-    const fewer = await minimise(plan);
-    say(`  ${fewer.steps.length} of ${plan.steps.length} steps are enough:`);
-    await simulate(fewer, say);
-  }
+  say(`  replay: ${replayOf(life, plant?.name)}`);
+  const fewer = isMinimised ? await minimiseLife(life) : null;
+  if (fewer === null) return false;
+  say(`  ${fewer.life.steps?.length ?? 0} of ${fewer.stepCount} steps are enough:`);
+  const least = await live(fewer.life, say);
+  say(`seed ${life.seed}, with these alone: ${least.failure?.message ?? 'no promise is broken'}`);
+  say(`  replay: ${replayOf(fewer.life, plant?.name)}`);
   return false;
 }
 
-const flagsOf = ({ plain, jumps }: Required<Extras>): string =>
-  `${plain ? ' --plain' : ''}${jumps ? ' --jumps' : ''}`;
-
-await main();
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 2;
+}

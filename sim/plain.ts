@@ -1,6 +1,6 @@
 import { RegionBitmap } from '../src/mirror/area/region-bitmap.js';
 import { Component } from '../src/mirror/component.js';
-import { patch, type Bug } from './bugs.js';
+import { type Mistake, patch } from './planted/mistake.js';
 
 /** What is sent to it is not remembered. */
 class Forgetful extends RegionBitmap {
@@ -14,8 +14,9 @@ class Forgetful extends RegionBitmap {
 }
 
 /** What a life with a component that can't flush must show. */
-export const PLAIN_BUG: Bug = {
+export const PLAIN_BUG: Mistake = {
   name: 'what a component that can not flush was sent counts as flushed',
+  way: { wire: 'queue', plain: true },
   plant: () => {
     // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the component as this
     const { attach } = Component.prototype;

@@ -15,7 +15,7 @@ import { Overwrites } from './overwrites.js';
 import { Patience } from './patience.js';
 import { Registers } from './registers.js';
 import type { Restart, Step } from './steps.js';
-import { watchSeed } from './watchdog.js';
+import { watchLife } from './watchdog.js';
 import { World } from './world.js';
 
 export interface RunResult {
@@ -43,7 +43,7 @@ export async function simulate(plan: Plan, trace: Trace = null): Promise<RunResu
   const world = new World(trace);
   // What is thrown in a promise or a callback of a device ends a real process, too.
   const guard = guardProcess((error) => world.fail(error));
-  const watch = watchSeed(plan.seed);
+  const watch = watchLife(`seed ${plan.seed}, ${plan.wire}`);
   try {
     const simulation = await (plan.wire === 'alone' ? Alone : Simulation).make(plan, world);
     await simulation.run();

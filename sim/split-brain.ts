@@ -9,7 +9,7 @@ import type { Overwrite } from './registers.js';
 import { Overwrites } from './overwrites.js';
 import { Settling } from './settling.js';
 import { DATA_BYTES, SETTINGS, Side } from './side.js';
-import { watchSeed } from './watchdog.js';
+import { watchLife } from './watchdog.js';
 import { World } from './world.js';
 
 /** Of a resync that is to be cut off in its middle. */
@@ -20,10 +20,11 @@ const SLOW_BYTES_PER_SECOND = 262_144;
  * other, which a person then starts by force although it is a mixture.
  */
 export const SPLITS = ['both', 'forced'] as const;
+export type Split = (typeof SPLITS)[number];
 
 export interface SplitBrainOptions {
   readonly seed: number;
-  readonly split: (typeof SPLITS)[number];
+  readonly split: Split;
   readonly wire: 'queue' | 'sessions';
 }
 
@@ -38,7 +39,7 @@ export async function simulateSplitBrain(
 ): Promise<Error | null> {
   const world = new World(trace);
   const guard = guardProcess((error) => world.fail(error));
-  const watch = watchSeed(seed);
+  const watch = watchLife(`seed ${seed}, split brain (${split}), ${wire}`);
   try {
     const chance = new Chance(seed).fork('split brain');
     const diskSizeBytes = DATA_BYTES + 160 * 1024;

@@ -3,21 +3,24 @@ import { Worker } from 'node:worker_threads';
 /** A turn takes milliseconds; on the busiest machine it takes no minute. */
 const STUCK_SECONDS = 60;
 
-/** What the watchdog sees: how many turns there were, and which seed runs (0 for none). */
-const shared = new Float64Array(new SharedArrayBuffer(2 * Float64Array.BYTES_PER_ELEMENT));
+/** What the watchdog sees beside messages: how many turns there were. */
+const shared = new Float64Array(new SharedArrayBuffer(Float64Array.BYTES_PER_ELEMENT));
 
 // Source text, for a thread can't be made from a file that is TypeScript in tests and JavaScript elsewhere.
 const SOURCE = `
 const { writeSync } = require('node:fs');
-const { shared, stuckSeconds } = require('node:worker_threads').workerData;
+const { parentPort, workerData } = require('node:worker_threads');
+const { shared, stuckSeconds } = workerData;
+let life = null;
 let last = -1;
 let seconds = 0;
+parentPort.on('message', (what) => (life = what));
 setInterval(() => {
-  const [turns, seed] = shared;
-  seconds = seed === 0 || turns !== last ? 0 : seconds + 1;
+  const [turns] = shared;
+  seconds = life === null || turns !== last ? 0 : seconds + 1;
   last = turns;
   if (seconds < stuckSeconds) return;
-  writeSync(2, 'seed ' + seed + ': it did not end, for one turn lasts for ever; replay: npm run sim -- --seed ' + seed + ' --trace\\n');
+  writeSync(2, life + ': it did not end, for one turn lasts for ever\\n');
   process.kill(process.pid, 'SIGKILL');
 }, 1000);
 `;
@@ -25,16 +28,17 @@ setInterval(() => {
 let worker: Worker | null = null;
 
 /**
- * From now on a turn that never ends, as when promises wait for nothing but each other, ends the process with the seed.
- * Only another thread can see that.
+ * From now on a turn that never ends, as when promises wait for nothing but each other, ends the process, which says
+ * `life`. Only another thread can see that.
  */
-export function watchSeed(seed: number): { release(): void } {
+export function watchLife(life: string): { release(): void } {
   if (worker === null) {
     worker = new Worker(SOURCE, { eval: true, workerData: { shared, stuckSeconds: STUCK_SECONDS } });
     worker.unref();
   }
-  shared[1] = seed;
-  return { release: () => (shared[1] = 0) };
+  const thread = worker;
+  thread.postMessage(life);
+  return { release: () => thread.postMessage(null) };
 }
 
 /** To be called in each turn. */

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { SESSION_BUGS } from '../../sim/links/bugs.js';
 import { type Plan, type WireKind, planOf } from '../../sim/plan.js';
 import { simulate } from '../../sim/simulation.js';
 
@@ -64,19 +63,5 @@ test('a component whose host lost its power while nothing was asked of it is not
       settings: { ...settings, balance: 'round-robin', idleMs: 5000, timeoutMs: 3000 },
     };
     expect((await simulate(plan)).failure).toBeNull();
-  }
-});
-
-test.each(SESSION_BUGS)('it is found when $name', async (bug) => {
-  const remove = bug.plant();
-  try {
-    let failure: Error | null = null;
-    for (const seed of [...(bug.seeds ?? []), ...numbers(30)]) {
-      ({ failure } = await simulate(planOf(seed, 'alone')));
-      if (failure !== null) break;
-    }
-    expect(failure).not.toBeNull();
-  } finally {
-    remove();
   }
 });

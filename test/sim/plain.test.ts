@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { PLAIN_BUG } from '../../sim/plain.js';
 import { planOf } from '../../sim/plan.js';
 import { simulate } from '../../sim/simulation.js';
 
@@ -18,14 +17,5 @@ describe.each(['queue', 'sessions'] as const)('a component that can not flush (%
 
   test('loses what it was sent with its host’s power, and every promise holds', async () => {
     expect(await problems()).toEqual([]);
-  });
-
-  test(`it is found when ${PLAIN_BUG.name}`, async () => {
-    const remove = PLAIN_BUG.plant();
-    try {
-      expect((await problems()).length).toBeGreaterThan(0);
-    } finally {
-      remove();
-    }
   });
 });

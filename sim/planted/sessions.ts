@@ -6,7 +6,7 @@ import { COMMAND, type EchoedHeader } from '../../src/protocol/request.js';
 import { RunningDeviceSession } from '../../src/server/device-session/running-device-session.js';
 import { SessionRequests } from '../../src/server/device-session/requests.js';
 import { type Payload, RequestReader } from '../../src/server/stream/request-reader.js';
-import { type Bug, patch } from '../bugs.js';
+import { type Mistake, patch } from './mistake.js';
 
 /** As long as a payload is at most. */
 const REST_BYTES = 131_072;
@@ -65,7 +65,7 @@ function pingThenFlush(header: EchoedHeader): EchoedHeader {
 }
 
 /** Mistakes of client and server that a life without a mirror must show. */
-export const SESSION_BUGS: readonly Bug[] = [
+export const SESSIONS: readonly Mistake[] = [
   {
     name: 'the server answers a flush before it is done',
     plant: () => {

@@ -1,0 +1,27 @@
+import type { Way } from '../life.js';
+import { PLAIN_BUG } from '../plain.js';
+import { MEMORY } from './memory.js';
+import type { Mistake } from './mistake.js';
+import { REQUESTS } from './requests.js';
+import { RESYNCS } from './resyncs.js';
+import { SESSIONS } from './sessions.js';
+
+export interface Planted extends Mistake {
+  readonly way: Way;
+}
+
+/** Every mistake that a life of some kind must find. */
+export const PLANTED: readonly Planted[] = [
+  ...[...MEMORY, ...RESYNCS, ...REQUESTS, PLAIN_BUG].map((one) => ({
+    way: { wire: 'queue' } as const,
+    ...one,
+  })),
+  ...SESSIONS.map((one) => ({ ...one, way: { wire: 'alone' } as const })),
+];
+
+/** The one of that name. */
+export function planted(name: string): Planted {
+  const found = PLANTED.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`no planted mistake is called ${name}`);
+  return found;
+}
