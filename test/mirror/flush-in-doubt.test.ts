@@ -1,7 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { AssembledMirror, StartPlan } from '../../src/mirror/start/assembled.js';
-import { flush } from '../../src/device/request.js';
+import { flush, request } from '../../src/device/request.js';
+import { AREA_BLOCK_BYTES } from '../../src/protocol/area-block.js';
+import { areaOffsetBytes, superblockAt } from '../../src/protocol/area-layout.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { writeBytes } from '../support/device-requests.js';
 import { comeBack, componentOf, MemberWorld, statesOf } from '../support/member-world.js';
@@ -173,4 +175,41 @@ describe('a start after a kill that fails with its first flush', () => {
       await expectSafe(world, await world.start('ab'), 3);
     },
   );
+});
+
+describe('a component whose private area is repaired when it is opened, in which its server tells of a failed flush', () => {
+  /** One that is killed, and then the system of `b` forgets what it has not written, of which it tells the next session. */
+  async function makeDebt(): Promise<MemberWorld> {
+    const world = await makeWorld();
+    const running = await world.start('ab');
+    await write(running, 3, 1);
+    await killOnce(world, () => true);
+    const offsetBytes = areaOffsetBytes(running.mirror.mediaSizeBytes) + superblockAt(1);
+    await request(
+      world.device('b'),
+      'write',
+      { offsetBytes, lengthBytes: AREA_BLOCK_BYTES },
+      Buffer.alloc(AREA_BLOCK_BYTES, 1),
+    );
+    failNextFlush(world, 'b');
+    return world;
+  }
+
+  test('is there, and written anew at that start', async () => {
+    const world = await makeDebt();
+    const next = await world.start('ab', { resyncBytesPerSecond: 1 });
+    expect(statesOf(next)).toBe('a ACTIVE, b SYNCHRONIZING');
+    expect(componentOf(next, 'b').isCacheDoubtful).toBe(true);
+    await next.close();
+    // Also where that is interrupted.
+    await expectSafe(world, await world.start('ab'), 3);
+  });
+
+  test('is there, and written anew, when it comes back to a mirror that runs', async () => {
+    const world = await makeDebt();
+    world.gone.add('b');
+    const next = await world.start('ab', { degraded: true });
+    world.gone.clear();
+    await expectSafe(world, next, 3);
+  });
 });

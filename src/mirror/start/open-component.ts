@@ -8,9 +8,9 @@ import { ProtocolError } from '../../protocol/errors.js';
 import { unusableReason } from '../../protocol/gmirror-checks.js';
 import { decodeLabel, labelOffsetBytes, type DecodedLabel } from '../../protocol/gmirror-label.js';
 import type { Superblock } from '../../protocol/superblock.js';
-import { AreaStore, type NewSuperblock } from '../area/area-store.js';
+import { AreaStore, type NewSuperblock, type OpenedArea } from '../area/area-store.js';
 import { superblockCheck } from '../area/superblock-check.js';
-import type { OpenedProvider } from './provider.js';
+import type { FlushDoubt, OpenedProvider } from './provider.js';
 import { type SettledProvider, withFittingArea } from './second-area.js';
 import type { ComponentMedia } from '../component.js';
 import { labelIdOf } from '../ids.js';
@@ -123,8 +123,16 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
   }
   const areaAt = handle.area === null ? areaOffsetBytes(label.mediaSizeBytes) : 0;
   const observer = new Observer();
-  const provider = KeptWrites.of(observer.lookAt(device));
-  const area = await AreaStore.open(handle.area === null ? provider : observer.lookAt(handle.area), areaAt);
+  const told = new ToldDoubt();
+  const provider = KeptWrites.of(watchFlushes(observer.lookAt(device), () => (told.isInDoubt = true)));
+  const readArea = (): Promise<OpenedArea> =>
+    AreaStore.open(handle.area === null ? provider : observer.lookAt(handle.area), areaAt);
+  // A server tells of it once, so who gave the provider up now would take it for sound the next time.
+  const area = await readArea().catch((error: unknown) => {
+    if (!told.isInDoubt) throw error;
+    return readArea();
+  });
+  const flushNote = opened.flushNote ?? (told.isInDoubt ? told : undefined);
   if (area.state === 'none') {
     return bareOf(handle, label, 'has a gmirror label, but no private area of ggmirror');
   }
@@ -143,7 +151,7 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
   });
   const touch = touchOf(label, superblock, modifiedNs);
   // What open() has repaired was our own doing.
-  if (area.isRepaired && touch === null && superblock.modifiedNs !== 0n) {
+  if ((area.isRepaired || told.isInDoubt) && touch === null && superblock.modifiedNs !== 0n) {
     await image?.setModifiedNs(superblock.modifiedNs);
   }
   const media: ComponentMedia = {
@@ -156,7 +164,7 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
     oldestOfStore: () => observer.oldest,
     abandon: handle.abandon,
     ...(opened.lost === undefined ? {} : { lost: opened.lost }),
-    ...(opened.flushNote === undefined ? {} : { flushNote: opened.flushNote }),
+    ...(flushNote === undefined ? {} : { flushNote }),
     ...(image === undefined ? {} : { seal: () => store.seal(image) }),
     close: () => handle.close(),
     get isClosed() {
@@ -166,6 +174,15 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
   const { removeArea } = opened;
   const rest = removeArea === undefined ? {} : { removeArea };
   return { state: 'ok', media, store, label, superblock, touch, ...rest };
+}
+
+/** A flush failed when the private area was repaired, for what was written before by whoever: nobody else keeps a note of it. */
+class ToldDoubt implements FlushDoubt {
+  isInDoubt = false;
+
+  settle(): void {
+    this.isInDoubt = false;
+  }
 }
 
 function foreignReason(label: DecodedLabel, superblock: Superblock, hasAreaFile: boolean): string | null {
