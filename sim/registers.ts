@@ -52,6 +52,20 @@ export class Registers {
   #failedFlushAt = 0;
   #goodFlushAt = 0;
 
+  /** What another history knows that goes on from here. Nothing may be under way. */
+  copy(): Registers {
+    const copy = new Registers();
+    for (const [sector, candidates] of this.#sectors)
+      copy.#sectors.set(
+        sector,
+        candidates.map((one) => ({ ...one })),
+      );
+    for (const [number, write] of this.#writes) copy.#writes.set(number, write);
+    copy.#failedFlushAt = this.#failedFlushAt;
+    copy.#goodFlushAt = this.#goodFlushAt;
+    return copy;
+  }
+
   issue(write: WriteRecord): void {
     this.#underWay.add(write);
     this.#writes.set(write.number, write);

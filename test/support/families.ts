@@ -81,11 +81,13 @@ export async function untilGone(pids: readonly number[]): Promise<void> {
   await until(`the end of ${pids.join(', ')}`, areGone);
 }
 
-/** Does nothing if the process has ended. */
-export function send(pid: number, signal: NodeJS.Signals): void {
+/** Does nothing if the process has ended, and gives false. */
+export function send(pid: number, signal: NodeJS.Signals): boolean {
   try {
     process.kill(pid, signal);
+    return true;
   } catch {
     // It has ended by itself.
+    return false;
   }
 }

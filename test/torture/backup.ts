@@ -1,7 +1,7 @@
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { areaOffsetBytes, areaSizeBytes } from '../../src/protocol/area-layout.js';
-import { familyOf } from '../support/families.js';
+import { familyOf, send } from '../support/families.js';
 import { runTool } from '../support/tools.js';
 import type { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
@@ -22,6 +22,7 @@ export type Spoil = (typeof SPOILS)[number];
 /** A host with an image and a `ggmirror serve` for it. */
 export class Backup {
   #server: Program | null = null;
+  #refusalsBefore = 0;
   /** It has to be inserted anew. */
   isSpoiled = false;
 
@@ -81,21 +82,15 @@ export class Backup {
     if (server !== null) this.clock.stamp(this.image);
   }
 
-  /** One of the processes that serve a client each, if there is one. */
-  killSession(random: SeededRandom): void {
+  /** One of the processes that serve a client each. False if there is none. */
+  killSession(random: SeededRandom): boolean {
     const server = this.#server;
-    if (server === null) return;
-    const sessions = familyOf(server.pid).filter((pid) => pid !== server.pid);
-    if (sessions.length === 0) return;
-    try {
-      process.kill(random.pick(sessions), 'SIGKILL');
-    } catch {
-      // It has ended by itself.
-    }
+    const sessions = server === null ? [] : familyOf(server.pid).filter((pid) => pid !== server.pid);
+    return sessions.length > 0 && send(random.pick(sessions), 'SIGKILL');
   }
 
-  /** Only while no server runs. */
-  spoil(what: Spoil, mediaSizeBytes: number, random: SeededRandom): void {
+  /** Only while no server runs. False if there was nothing to spoil. */
+  spoil(what: Spoil, mediaSizeBytes: number, random: SeededRandom): boolean {
     const areaAt = areaOffsetBytes(mediaSizeBytes);
     const bitmapsAt = areaAt + 18 * BLOCK_BYTES;
     const bitmapBlocks = (areaSizeBytes(mediaSizeBytes) - 18 * BLOCK_BYTES) / BLOCK_BYTES;
@@ -113,15 +108,17 @@ export class Backup {
     } catch (error) {
       // A block that was never written, on a disk that is full: there is nothing to spoil.
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-      return;
+      return false;
     } finally {
       closeSync(fd);
     }
     this.isSpoiled ||= what === 'area' || what === 'label';
+    return true;
   }
 
   /** Nothing is left of the file system under the image. */
   fillDisk(): void {
+    this.#refusalsBefore = this.#refusals;
     const fd = openSync(this.#filler, 'a');
     try {
       for (const size of [65_536, BLOCK_BYTES]) {
@@ -136,8 +133,15 @@ export class Backup {
     }
   }
 
-  clearDisk(): void {
+  /** False if nobody has needed more of it meanwhile. */
+  clearDisk(): boolean {
     rmSync(this.#filler, { force: true });
+    return this.#refusals > this.#refusalsBefore;
+  }
+
+  /** What servers here could not write for want of room. */
+  get #refusals(): number {
+    return readFileSync(this.logPath, 'utf8').split('failed: ENOSPC').length - 1;
   }
 
   get #filler(): string {

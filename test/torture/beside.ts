@@ -37,7 +37,7 @@ export default function setup(project: TestProject): (() => Promise<void>) | und
     tell: null,
     signal: end.signal,
   })
-    .catch((error: unknown) => ({ problem: String(error), summary: '', events: [] }))
+    .catch((error: unknown) => ({ problem: String(error), summary: '', happened: {}, events: [] }))
     .then(tell);
   project.provide('tortureResult', resultPath);
   return async () => {

@@ -24,23 +24,17 @@ export class EventLog {
     this.tell?.(line);
   }
 
-  /** A trouble, which is counted by its kind. */
-  trouble(kind: string, what: string): void {
+  /** A trouble of this kind has happened. */
+  count(kind: string): void {
     this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
-    this.note(`${kind}: ${what}`);
   }
 
   get lines(): readonly string[] {
     return this.#lines;
   }
 
-  get troubleCount(): number {
-    return [...this.#counts.values()].reduce((sum, count) => sum + count, 0);
-  }
-
   /** How often there was which trouble. */
-  get summary(): string {
-    const kinds = [...this.#counts].sort(([one], [other]) => one.localeCompare(other));
-    return kinds.map(([kind, count]) => `${count} x ${kind}`).join(', ');
+  get counts(): ReadonlyMap<string, number> {
+    return this.#counts;
   }
 }

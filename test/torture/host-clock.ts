@@ -63,11 +63,14 @@ export class HostClock {
     return ['unshare', '--time', '--monotonic', seconds, '--boottime', seconds];
   }
 
-  /** How wrong it is from now on, in milliseconds. */
-  jump(): number {
+  get wrongByMs(): number {
+    return this.#wrongByMs;
+  }
+
+  /** How wrong it is changes, more often than not. */
+  jump(): void {
     const sign = this.random.chance(0.5) ? 1 : -1;
     this.#set(this.random.chance(0.2) ? 0 : sign * this.random.pick(JUMPS_MS));
-    return this.#wrongByMs;
   }
 
   /** A file was written last at what is now on this host. */

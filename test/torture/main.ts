@@ -1,6 +1,7 @@
 /** Tortures real programs for as long as it is told: npm run torture -- --help. */
 import { rmSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { inWords, missingIn, sumOf, type Happened } from './happened.js';
 import { canMakeHosts } from './hosts.js';
 import { makeFolder } from './leftovers.js';
 import { torture } from './torture.js';
@@ -12,6 +13,8 @@ const USAGE = `usage: npm run torture -- [options]
   --quiet       print only the result
 `;
 const LIFE_SECONDS = 600;
+/** By then all kinds of trouble must have happened. */
+const LONG_SECONDS = 1800;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -42,12 +45,14 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt.abort());
   const tell = values.quiet ? null : say;
   let leftSeconds = seconds;
+  let happened: Happened = {};
   for (let seed = firstSeed; leftSeconds > 0; seed++, leftSeconds -= LIFE_SECONDS) {
     const folder = makeFolder();
     const lifeSeconds = Math.min(leftSeconds, LIFE_SECONDS);
     const result = await torture({ seed, seconds: lifeSeconds, folder, tell, signal: interrupt.signal });
     if (result.problem !== null && values.quiet) for (const line of result.events) say(line);
     say(result.summary);
+    happened = sumOf(happened, result.happened);
     if (values.keep) say(`kept in ${folder}`);
     else rmSync(folder, { recursive: true, force: true });
     if (result.problem === null) continue;
@@ -55,7 +60,11 @@ async function main(): Promise<number> {
     say(`again, as far as chance allows: npm run torture -- --seconds ${lifeSeconds} --seed ${seed} --keep`);
     return 1;
   }
-  return 0;
+  const missing = missingIn(happened);
+  if (seconds < LONG_SECONDS) return 0;
+  say(`in all: ${inWords(happened)}`);
+  if (missing.length > 0) say(`BROKEN: of this nothing has happened: ${missing.join(', ')}`);
+  return missing.length > 0 ? 1 : 0;
 }
 
 process.exitCode = await main();

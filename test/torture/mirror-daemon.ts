@@ -25,6 +25,7 @@ export interface MirrorDaemonOptions {
 /** A `ggmirror start` in the foreground, and the operator who starts it again. */
 export class MirrorDaemon {
   #program: Program | null = null;
+  #server: Program | null = null;
   /** The local component has everything, as far as the log of the last run tells. */
   #isLocalWhole = true;
   /** Since when it is neither starting nor paused: what requests may be timed from. */
@@ -43,6 +44,16 @@ export class MirrorDaemon {
 
   get name(): string {
     return this.options.name;
+  }
+
+  /** Path of the image on its own host. */
+  get local(): string {
+    return this.options.local;
+  }
+
+  /** Providers, the local one first. */
+  get components(): readonly string[] {
+    return [this.options.local, ...this.options.uris];
   }
 
   get nbdPath(): string {
@@ -95,6 +106,23 @@ export class MirrorDaemon {
     const how = await program?.stop();
     if (how !== '0') throw new Error(`the mirror's daemon ended with ${how ?? 'nothing'}`);
     this.#learn(program);
+  }
+
+  /** Offers the image to other hosts, which only may look at it while the mirror runs. */
+  async serveImage(): Promise<void> {
+    const { host, local, endedByItself } = this.options;
+    const words = ['serve', '--port', '3080', '--allow', '198.51.100.0/24', local];
+    const server = Program.start(host, words, this.options, (how) => {
+      endedByItself(`the primary's server ended by itself: ${how}`);
+    });
+    this.#server = server;
+    await until("the primary's server", () => server.isOver || /listening/i.test(server.output));
+  }
+
+  async stopServing(): Promise<void> {
+    const server = this.#server;
+    this.#server = null;
+    await server?.stop();
   }
 
   /** Another host had it while this one was dead: the local component misses what was written there. */

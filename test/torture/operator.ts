@@ -9,8 +9,6 @@ const PATIENCE_MS = 240_000;
 
 export interface OperatorOptions {
   readonly mirror: MirrorDaemon;
-  /** Provider of the local component. */
-  readonly local: string;
   readonly backups: readonly Backup[];
   readonly log: EventLog;
   /** What is broken, and ends all waiting. */
@@ -26,7 +24,7 @@ export class Operator {
 
   /** Inserts those that are no components any more. Those that only are away are waited for. */
   async insertSpoiledAnew(): Promise<void> {
-    const { mirror, local, backups, log } = this.options;
+    const { mirror, backups, log } = this.options;
     const spoiled = backups.filter(({ isSpoiled }) => isSpoiled);
     if (spoiled.length === 0) return;
     await this.#untilStatus('the other components', ({ components }) =>
@@ -37,8 +35,7 @@ export class Operator {
     await mirror.run('forget', mirror.name);
     // Another one may have been away at that moment.
     const { components } = await mirror.status();
-    const all = [local, ...backups.map(({ uri }) => uri)];
-    for (const provider of all.filter((one) => !components.some(({ name }) => name === one))) {
+    for (const provider of mirror.components.filter((one) => !components.some(({ name }) => name === one))) {
       await until(`${provider} to be inserted`, () => this.#insert(provider), PATIENCE_MS);
       log.note(`inserted anew: ${provider}`);
     }

@@ -19,6 +19,10 @@ export class Primary {
     this.#isAfterCrash = true;
   }
 
+  get hasFileSystem(): boolean {
+    return this.fileSystem !== null;
+  }
+
   /** Under the file system its device dies, and the mirror lives on. */
   async loseDevice(): Promise<void> {
     const { fileSystem } = this;

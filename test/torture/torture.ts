@@ -1,29 +1,23 @@
 import { join } from 'node:path';
+import { headOf } from '../support/image-head.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { requireSame } from './compare.js';
 import { EventLog } from './event-log.js';
 import { FailOver } from './fail-over.js';
 import { canMakeFileSystems, FileSystem } from './file-system.js';
+import { consequencesIn, inWords, sumOf, type Happened } from './happened.js';
 import { inStep } from './in-step.js';
+import { Noise } from './noise.js';
 import { Operator } from './operator.js';
 import { Primary } from './primary.js';
 import { Site, TIMEOUT_SECONDS, type Steps } from './site.js';
-import {
-  backupVictim,
-  cableVictim,
-  clockVictim,
-  diskVictim,
-  mirrorVictim,
-  Troublemaker,
-  type Victim,
-} from './troubles.js';
+import { SplitBrain } from './split-brain.js';
 import { Workload } from './workload.js';
 
 /** At the start of the mirror; it ends within an extent and at the end of a region. */
 const FILE_SYSTEM_BYTES = 10 * 1_048_576;
 /** What a request may take beyond the time-out of its components, on a machine that is busy with other things. */
 const GRACE_MS = 60_000;
-const NOISE_MS_MAX = 18_000;
 
 export interface TortureOptions {
   readonly seed: number;
@@ -40,6 +34,8 @@ export interface TortureResult {
   /** What was wrong; null if nothing was. */
   readonly problem: string | null;
   readonly summary: string;
+  /** How often each kind of trouble has happened, and what came of it. */
+  readonly happened: Happened;
   readonly events: readonly string[];
 }
 
@@ -67,11 +63,11 @@ class Torture {
   readonly #fileSystem: FileSystem | null;
   readonly #primary: Primary;
   readonly #operator: Operator;
-  readonly #troublemaker: Troublemaker;
+  readonly #noise: Noise;
+  readonly #failOver: FailOver;
+  readonly #splitBrain: SplitBrain;
   #workload: Workload | null = null;
-  #failOver: FailOver | null = null;
   #problem: string | null = null;
-  #plagues: Promise<unknown> = Promise.resolve();
   /** What goes on, also when it has been given up. */
   #work: Promise<unknown> = Promise.resolve();
   readonly #broken: Promise<never>;
@@ -84,16 +80,21 @@ class Torture {
     this.#broken = new Promise((_, reject) => (this.#reject = reject));
     this.#broken.catch(() => undefined);
     options.signal?.addEventListener('abort', () => this.broken('interrupted'));
-    this.#troublemaker = new Troublemaker(this.#log, (what) => this.broken(what));
-    const endedByItself = (what: string): void => this.broken(what);
-    this.#site = new Site({ seed, folder, random: this.#random, endedByItself });
-    const { mirror, backups, local } = this.#site;
+    const broken = (what: string): void => this.broken(what);
+    this.#site = new Site({ seed, folder, random: this.#random, endedByItself: broken });
+    const { mirror } = this.#site;
     this.#fileSystem = canMakeFileSystems() ? this.#newFileSystem() : null;
     this.#primary = new Primary(mirror, this.#fileSystem);
-    this.#operator = new Operator({
-      ...{ mirror, local, backups },
-      log: this.#log,
-      problem: () => this.#problem,
+    const common = { mirror, log: this.#log, problem: () => this.#problem };
+    this.#operator = new Operator({ ...common, backups: this.#site.backups });
+    this.#noise = new Noise({
+      ...{ site: this.#site, primary: this.#primary, log: this.#log, random: this.#random, broken },
+    });
+    this.#failOver = new FailOver({ ...common, random: new SeededRandom(seed) });
+    this.#splitBrain = new SplitBrain({
+      ...common,
+      operator: this.#operator,
+      random: new SeededRandom(seed + 1),
     });
   }
 
@@ -107,14 +108,20 @@ class Torture {
   }
 
   get result(): TortureResult {
-    const { seed } = this.options;
+    const { seed, folder } = this.options;
     const { reads = 0, writes = 0, flushes = 0, lost = 0 } = this.#workload?.counts ?? {};
+    const planned = [...this.#noise.kinds, 'promote', 'kill promoted', 'split brain'];
+    const troubles = Object.fromEntries([
+      ...planned.map((kind) => [kind, 0]),
+      ...this.#log.counts,
+    ]) as Happened;
+    const happened = sumOf(troubles, consequencesIn(join(folder, 'mirror.log')));
     const summary =
-      `seed ${seed}, ${this.#log.seconds} s: ${this.#log.troubleCount} troubles (${this.#log.summary}); ` +
+      `seed ${seed}, ${this.#log.seconds} s: ${inWords(happened)}; ` +
       `${writes} writes, ${reads} reads, ${flushes} flushes, ${lost} requests lost with the daemon; ` +
       `${this.#fileSystem?.summary ?? 'no file system'}; ` +
       `the slowest answer took ${Math.round(this.#workload?.slowestMs ?? 0)} ms`;
-    return { problem: this.#problem, summary, events: this.#log.lines };
+    return { problem: this.#problem, summary, happened, events: this.#log.lines };
   }
 
   /** Only the first is told; what comes after it follows from it. */
@@ -141,101 +148,99 @@ class Torture {
       broken: (what) => this.broken(what),
       seconds: () => this.#log.seconds,
     });
-    this.#failOver = new FailOver({
-      ...{ mirror, local: this.#site.local, workload: this.#workload },
-      ...{ log: this.#log, random: new SeededRandom(seed), problem: () => this.#problem },
-    });
     await this.#fileSystem?.make();
   }
 
   async run(): Promise<void> {
-    const workload = this.#workload;
-    if (workload === null) throw new Error('not set up');
     const endMs = performance.now() + this.options.seconds * 1000;
     const watch = setInterval(() => {
       const { runningSinceMs } = this.#site.mirror;
-      const requests = workload.overdue(runningSinceMs, TIMEOUT_SECONDS * 1000 + GRACE_MS);
+      const requests = this.#client.overdue(runningSinceMs, TIMEOUT_SECONDS * 1000 + GRACE_MS);
       const [first] = [...requests, ...(this.#fileSystem?.overdue(runningSinceMs) ?? [])];
       if (first !== undefined) this.broken(first);
     }, 250);
-    this.#work = this.#live(workload, endMs).finally(() => clearInterval(watch));
-    await this.#orBroken(this.#work);
+    this.#work = this.#live(endMs).finally(() => clearInterval(watch));
+    await Promise.race([this.#work, this.#broken]);
   }
 
-  async #live(workload: Workload, endMs: number): Promise<void> {
-    await this.#makeTrouble(workload, endMs);
-    await this.#crash(workload);
-    await this.#unlessBroken(workload.stop());
-    await this.#unlessBroken(workload.readAll());
+  get #client(): Workload {
+    if (this.#workload === null) throw new Error('not set up');
+    return this.#workload;
+  }
+
+  async #live(endMs: number): Promise<void> {
+    await this.#makeTrouble(endMs);
+    await this.#divide();
+    await this.#crash();
+    await this.#unlessBroken(this.#client.stop());
+    await this.#unlessBroken(this.#client.readAll());
     await this.#compare();
   }
 
   /** Noise and calm by turns; the mirror becomes whole in each calm. */
-  async #makeTrouble(workload: Workload, endMs: number): Promise<void> {
-    const { backups, clocks } = this.#site;
-    const victims: Victim[] = [
-      ...backups.flatMap((backup) => [
-        backupVictim(backup, workload.mediaSizeBytes, this.#random),
-        cableVictim(backup),
-        diskVictim(backup),
-      ]),
-      mirrorVictim(this.#primary),
-      ...clocks.all.map((clock) => clockVictim(clock, this.#log)),
-    ];
-    workload.start();
-    const seed = this.#random.below(1_000_000);
-    this.#plagues = Promise.all(
-      victims.map((victim, index) => this.#troublemaker.plague(victim, new SeededRandom(seed + index))),
-    );
+  async #makeTrouble(endMs: number): Promise<void> {
+    this.#client.start();
+    this.#noise.begin(this.#client.mediaSizeBytes);
     while (performance.now() < endMs && this.#problem === null) {
-      const some = victims.filter(() => this.#random.chance(0.6));
-      const noisy = some.length === 0 ? [this.#random.pick(victims)] : some;
-      this.#log.note(`noise: ${noisy.map(({ name }) => name).join(', ')}`);
-      await this.#troublemaker.choose(noisy);
-      const noiseMs = 4000 + this.#random.below(NOISE_MS_MAX - 4000);
-      await this.#orBroken(delay(Math.min(noiseMs, Math.max(0, endMs - performance.now()))));
-      await this.#troublemaker.choose([]);
-      this.#log.note('calm');
+      await this.#unlessBroken(this.#noise.rise(Math.max(0, endMs - performance.now())));
       await this.#unlessBroken(this.#operator.insertSpoiledAnew());
       await this.#operator.untilComplete();
       this.#log.note('COMPLETE');
       if (this.#random.chance(0.3)) await this.#unlessBroken(this.#operator.verify());
-      await this.#unlessBroken(this.#quiet(workload));
-      // On a busy machine a component may have been silent for too long once more. Now nobody writes.
-      const { mediaSizeBytes } = await this.#operator.untilComplete();
-      this.#expectSame(mediaSizeBytes);
-      await this.#unlessBroken(this.#fileSystem?.mount('order'));
-      workload.start();
+      await this.#rest();
+      await this.#wake();
+      if (this.#random.chance(0.1)) await this.#divide();
       if (!this.#random.chance(0.2)) continue;
-      await this.#crash(workload);
+      await this.#crash();
       // Until then only who took over has everything, and may not fail.
       await this.#operator.untilComplete();
     }
   }
 
-  /** Nobody writes any more. */
-  async #quiet(workload: Workload): Promise<void> {
-    await workload.stop();
-    await this.#fileSystem?.unmount();
+  /** Nobody writes any more, and all components are the same. */
+  async #rest(): Promise<void> {
+    await this.#unlessBroken(this.#client.stop());
+    await this.#unlessBroken(this.#fileSystem?.unmount());
+    // On a busy machine a component may have been silent for too long once more.
+    const { mediaSizeBytes } = await this.#operator.untilComplete();
+    this.#expectSame(mediaSizeBytes);
+  }
+
+  async #wake(): Promise<void> {
+    await this.#unlessBroken(this.#fileSystem?.mount('order'));
+    this.#client.start();
+  }
+
+  /** The mirror runs on two hosts at once for a while, without a file system: that would be another one on each. */
+  async #divide(): Promise<void> {
+    await this.#rest();
+    const { mirror, backups } = this.#site;
+    const before = headOf(mirror.local, FILE_SYSTEM_BYTES);
+    this.#workload = await this.#splitBrain.run(this.#random.pick(backups), this.#client);
+    const { mediaSizeBytes } = await this.#operator.untilComplete();
+    this.#expectSame(mediaSizeBytes);
+    if (this.#fileSystem !== null && !headOf(mirror.local, FILE_SYSTEM_BYTES).equals(before))
+      throw new Error('a split brain has changed what nobody has written');
+    await this.#wake();
   }
 
   /**
    * The primary dies while files are written; what was synced is in each component that it had not lost before. A backup
    * that is one of those takes over, and gives the mirror back.
    */
-  async #crash(workload: Workload): Promise<void> {
+  async #crash(): Promise<void> {
     const fileSystem = this.#fileSystem;
     await this.#unlessBroken(fileSystem?.untilWritten());
     this.#log.note('the end of the primary');
     await this.#primary.kill();
-    const whole = inStep([...this.#site.images.values()], workload.mediaSizeBytes);
+    const whole = inStep([...this.#site.images.values()], this.#client.mediaSizeBytes);
     for (const image of whole) {
       if (fileSystem === null) break;
       await this.#unlessBroken(fileSystem.checkAlone(image, 'crash'));
       this.#log.note(`${image} alone has all that was synced`);
     }
     const heir = this.#site.backups.find(({ image }) => whole.includes(image));
-    if (heir !== undefined) await this.#unlessBroken(this.#failOver?.run(heir));
+    if (heir !== undefined) await this.#unlessBroken(this.#failOver.run(heir, this.#client));
     await this.#primary.start();
   }
 
@@ -264,20 +269,16 @@ class Torture {
     if (this.#problem !== null) throw new Error(this.#problem);
   }
 
-  /** Rejects as soon as something is broken. */
-  #orBroken<T>(work: Promise<T>): Promise<T> {
-    return Promise.race([work, this.#broken]);
-  }
-
   /** Undoes everything, as far as it was done. */
   async tearDown(): Promise<void> {
-    this.#troublemaker.end();
+    this.#noise.end();
     this.#workload?.abandon();
-    await this.#plagues;
+    await this.#noise.ended();
     const { killing, removal } = this.#site;
     const steps: Steps = [
       ...killing,
-      () => this.#failOver?.tearDown(),
+      () => this.#failOver.tearDown(),
+      () => this.#splitBrain.tearDown(),
       () => this.#work.catch(() => undefined),
       ...killing,
       () => this.#fileSystem?.tearDown(),
@@ -292,5 +293,3 @@ class Torture {
     }
   }
 }
-
-const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

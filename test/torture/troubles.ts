@@ -8,8 +8,10 @@ import type { Primary } from './primary.js';
 /** Something that goes wrong, and is made good again some time later. */
 export interface Trouble {
   readonly kind: string;
-  readonly begin: () => Promise<void> | void;
-  readonly end: () => Promise<void> | void;
+  /** What it gives, or a promise of it, is false if there was nothing that it could have happened to. */
+  readonly begin: () => unknown;
+  /** False in the same way if nobody has noticed anything of it. */
+  readonly end: () => unknown;
   readonly lastsMsMax: number;
 }
 
@@ -38,7 +40,7 @@ export function backupVictim(backup: Backup, mediaSizeBytes: number, random: See
     lastsMsMax: 2000,
     begin: async () => {
       await backup.kill();
-      backup.spoil(what, mediaSizeBytes, random);
+      return backup.spoil(what, mediaSizeBytes, random);
     },
     end: () => backup.serve(),
   });
@@ -46,7 +48,7 @@ export function backupVictim(backup: Backup, mediaSizeBytes: number, random: See
     kind: 'kill session',
     lastsMsMax: 1000,
     begin: () => backup.killSession(random),
-    end: () => undefined,
+    end: nothing,
   };
   return {
     name: backup.name,
@@ -54,6 +56,7 @@ export function backupVictim(backup: Backup, mediaSizeBytes: number, random: See
   };
 }
 
+/** A disk that is full is noticed only by who needs more of it. */
 export function diskVictim(backup: Backup): Victim {
   const full = {
     kind: 'disk full',
@@ -75,36 +78,55 @@ export function cableVictim({ name, cable }: Backup): Victim {
 }
 
 export function mirrorVictim(mirror: Primary): Victim {
+  const killDevice = {
+    kind: 'kill nbdfuse',
+    lastsMsMax: 1000,
+    begin: () => mirror.loseDevice(),
+    end: () => mirror.findDevice(),
+  };
   return {
     name: 'mirror',
     troubles: [
       { kind: 'kill mirror', lastsMsMax: 2000, begin: () => mirror.kill(), end: () => mirror.start() },
       { kind: 'kill mirror', lastsMsMax: 1, begin: () => mirror.kill(), end: () => mirror.start() },
       { kind: 'pause mirror', lastsMsMax: 5000, begin: () => mirror.pause(), end: () => mirror.resume() },
-      {
-        kind: 'kill nbdfuse',
-        lastsMsMax: 1000,
-        begin: () => mirror.loseDevice(),
-        end: () => mirror.findDevice(),
-      },
       { kind: 'stop mirror', lastsMsMax: 1000, begin: () => mirror.stop(), end: () => mirror.start() },
+      ...(mirror.hasFileSystem ? [killDevice] : []),
     ],
   };
 }
+
+const nothing = (): void => undefined;
 
 /** A clock stays wrong until it jumps again. */
 export function clockVictim(clock: HostClock, log: EventLog): Victim {
   const jump = {
     kind: 'clock jump',
-    lastsMsMax: 1,
-    begin: () => log.note(`the clock of ${clock.host} is wrong by ${clock.jump() / 1000} s`),
-    end: () => undefined,
+    lastsMsMax: 4000,
+    begin: () => {
+      const before = clock.wrongByMs;
+      clock.jump();
+      log.note(`the clock of ${clock.host} is wrong by ${clock.wrongByMs / 1000} s`);
+      return clock.wrongByMs !== before;
+    },
+    end: nothing,
   };
   return { name: `clock of ${clock.host}`, troubles: [jump] };
 }
 
 /** Between troubles of one victim. */
 const PAUSE_MS_MAX = 5000;
+
+/**
+ * One after the other of what there is, in an order of chance, before any comes again: in a run that is long enough all
+ * happen.
+ */
+export function* oneByOne<T>(all: readonly T[], random: SeededRandom): Generator<T, never> {
+  for (;;) {
+    const left = [...all];
+    while (left.length > 0) yield* left.splice(random.below(left.length), 1);
+  }
+}
 
 /** Makes trouble for its victims while it is noisy, each at its own pace. */
 export class Troublemaker {
@@ -121,30 +143,37 @@ export class Troublemaker {
 
   /** Goes on until end(). Never rejects. */
   async plague(victim: Victim, random: SeededRandom): Promise<void> {
-    for (;;) {
+    for (const trouble of oneByOne(victim.troubles, random)) {
       await this.#wait(300 + random.below(PAUSE_MS_MAX), () => false);
       await this.#wait(Infinity, () => this.#noisy.has(victim));
       if (this.#isEnding) return;
-      const { kind, begin, end, lastsMsMax } = random.pick(victim.troubles);
-      const lastsMs = random.below(lastsMsMax);
       this.#underWay += 1;
       try {
-        this.log.trouble(kind, victim.name);
-        await begin();
-        try {
-          await this.#wait(lastsMs, () => !this.#noisy.has(victim));
-        } finally {
-          await this.#makeGood(end);
-          this.log.note(`over: ${kind}: ${victim.name}`);
-        }
+        await this.#happen(victim, trouble, random.below(trouble.lastsMsMax));
       } catch (error) {
-        this.broken(`${kind}, ${victim.name}: ${error instanceof Error ? error.message : String(error)}`);
+        const said = error instanceof Error ? error.message : String(error);
+        this.broken(`${trouble.kind}, ${victim.name}: ${said}`);
         return;
       } finally {
         this.#underWay -= 1;
         this.#wake();
       }
     }
+  }
+
+  /** Counts it if it has made a difference to anybody. */
+  async #happen(victim: Victim, { kind, begin, end }: Trouble, lastsMs: number): Promise<void> {
+    const what = `${kind}: ${victim.name}`;
+    this.log.note(what);
+    let hasHappened = (await begin()) !== false;
+    try {
+      await this.#wait(lastsMs, () => !this.#noisy.has(victim));
+    } finally {
+      // Whoever ends everything needs nothing made good.
+      if (!this.#isEnding) hasHappened = (await end()) !== false && hasHappened;
+    }
+    if (hasHappened) this.log.count(kind);
+    this.log.note(`over${hasHappened ? '' : ', and nothing has come of it'}: ${what}`);
   }
 
   /** Only these have trouble from now on. Resolves when nobody else has any more. */
@@ -154,15 +183,15 @@ export class Troublemaker {
     if (victims.length === 0) await this.#wait(Infinity, () => this.#underWay === 0);
   }
 
+  /** Lets things happen for so long, or until the end. */
+  pass(lastsMs: number): Promise<void> {
+    return this.#wait(lastsMs, () => false);
+  }
+
   end(): void {
     this.#isEnding = true;
     this.#noisy.clear();
     this.#wake();
-  }
-
-  /** Whoever ends everything needs nothing made good. */
-  async #makeGood(end: Trouble['end']): Promise<void> {
-    if (!this.#isEnding) await end();
   }
 
   #wake(): void {

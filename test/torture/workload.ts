@@ -1,5 +1,6 @@
-import { Registers, type SectorRange, type WriteRecord } from '../../sim/registers.js';
+import { Registers, type ReadSnapshot, type SectorRange, type WriteRecord } from '../../sim/registers.js';
 import { NBD_COMMAND } from '../../src/protocol/nbd.js';
+import { headOf } from '../support/image-head.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
 import { fillSectors, readSector, SECTOR_BYTES, ZEROES } from './blocks.js';
@@ -14,6 +15,8 @@ const PLACE_SECTORS = 256;
 const REQUEST_SECTORS_MAX = 128;
 const PAUSE_MS_MAX = 60;
 const RECONNECT_MS = 50;
+/** More than there ever are in a run. */
+const FORK_WRITES = 10_000_000;
 /** More than any request may take. */
 const STOP_MS = 120_000;
 
@@ -37,7 +40,7 @@ export interface WorkloadOptions {
 export class Workload {
   readonly mediaSizeBytes: number;
   #nbdPath: string;
-  readonly #registers = new Registers();
+  #registers = new Registers();
   readonly #connections = new Set<Connection>();
   readonly #places: readonly number[];
   readonly #firstSector: number;
@@ -47,10 +50,10 @@ export class Workload {
   /** Orders everything that happens. */
   #now = 1;
   #writeNumber = 1;
-  readonly counts = { reads: 0, writes: 0, flushes: 0, lost: 0 };
+  counts = { reads: 0, writes: 0, flushes: 0, lost: 0 };
   #slowestMs = 0;
   /** By their numbers. */
-  readonly #history = new Map<number, string>();
+  #history = new Map<number, string>();
 
   constructor(private readonly options: WorkloadOptions) {
     this.mediaSizeBytes = options.mediaSizeBytes;
@@ -64,6 +67,21 @@ export class Workload {
   /** From now on clients connect there; those that are connected stay until they are sent away. */
   moveTo(nbdPath: string): void {
     this.#nbdPath = nbdPath;
+  }
+
+  /**
+   * Nobody writes. The same clients on another mirror, which is what this one has been so far: from now on the two know
+   * nothing of each other.
+   */
+  fork(nbdPath: string): Workload {
+    const other = new Workload({ ...this.options, nbdPath });
+    other.#registers = this.#registers.copy();
+    other.#history = new Map(this.#history);
+    other.counts = { ...this.counts };
+    // What either writes is told apart, and done in another order.
+    other.#writeNumber = this.#writeNumber + FORK_WRITES;
+    other.#now = this.#now + FORK_WRITES;
+    return other;
   }
 
   start(): void {
@@ -116,6 +134,14 @@ export class Workload {
       this.#connections.delete(connection);
       connection.close();
     }
+  }
+
+  /** Nobody writes. Throws if an image has not what a mirror of it alone would have to say. */
+  judge(image: string): void {
+    const data = headOf(image, this.#sectorCount * SECTOR_BYTES);
+    const range = { firstSector: this.#firstSector, sectorCount: this.#sectorCount - this.#firstSector };
+    const snapshot = this.#registers.startRead(range, this.#now++);
+    this.#expectPossible(snapshot, data.subarray(range.firstSector * SECTOR_BYTES), image);
   }
 
   /** Over one connection after the other, as each is lost with the daemon. */
@@ -210,13 +236,17 @@ export class Workload {
     const [offsetBytes, lengthBytes] = [range.firstSector * SECTOR_BYTES, range.sectorCount * SECTOR_BYTES];
     const snapshot = this.#registers.startRead(range, this.#now++);
     const { data } = await connection.request({ command: NBD_COMMAND.read, offsetBytes, lengthBytes });
-    for (let at = 0; at < range.sectorCount; at++) {
-      const sector = range.firstSector + at;
+    this.#expectPossible(snapshot, data, 'read');
+    this.counts.reads += 1;
+  }
+
+  #expectPossible(snapshot: ReadSnapshot, data: Buffer, where: string): void {
+    for (let at = 0; at < snapshot.sectorCount; at++) {
+      const sector = snapshot.firstSector + at;
       const said = readSector(data, at * SECTOR_BYTES, sector, this.options.seed);
       const wrong = typeof said === 'string' ? said : this.#registers.endRead(snapshot, at, said);
-      if (wrong !== null) throw new Error(`read of sector ${sector}: ${wrong}`);
+      if (wrong !== null) throw new Error(`${where}, sector ${sector}: ${wrong}`);
     }
-    this.counts.reads += 1;
   }
 
   async #flush(connection: Connection): Promise<void> {
