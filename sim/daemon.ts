@@ -12,6 +12,7 @@ import type { Component } from '../src/mirror/component.js';
 import type { ComponentState } from '../src/mirror/component-state.js';
 import type { Membership } from '../src/mirror/members/membership.js';
 import type { Mirror } from '../src/mirror/mirror.js';
+import type { ByteRange } from '../src/protocol/geometry.js';
 import type { Chance } from './chance.js';
 import { type Cluster, MIRROR_NAME } from './cluster.js';
 import { DiskHandle } from './disk-handle.js';
@@ -28,6 +29,8 @@ export interface DaemonOptions {
   readonly settings: MirrorSettings;
   readonly chance: Chance;
   readonly changed: (what: string, component: Component, why: string | null) => void;
+  /** A range that a component could not read is written there, until that resolves. Left out where nobody asks. */
+  readonly repairing?: (range: ByteRange, ended: Promise<void>) => void;
 }
 
 export interface StartChoice {
@@ -138,7 +141,13 @@ export class Daemon {
   }
 
   #listenTo(mirror: Mirror): void {
-    const { journal } = mirror;
+    const { journal, reads } = mirror;
+    const heal = reads.heal.bind(reads);
+    reads.heal = (component, range, error) => {
+      const ended = heal(component, range, error);
+      this.options.repairing?.(range, ended);
+      return ended;
+    };
     const record = journal.lossesRecorded.bind(journal);
     journal.lossesRecorded = async () => {
       await record();

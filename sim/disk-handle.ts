@@ -41,8 +41,6 @@ export class DiskConduct {
   beforeFlush: () => void = () => undefined;
   /** Called when one has failed. */
   flushFailed: () => void = () => undefined;
-  /** Called when sectors that could not be read are written. */
-  repaired: (range: ByteRange) => void = () => undefined;
   /** Called before a write takes effect, in whole or in part; null for zeros. */
   beforeWrite: (range: ByteRange, bytes: Buffer | null) => void = () => undefined;
 
@@ -221,7 +219,6 @@ export class DiskHandle implements BlockDevice {
     }
     const bytes = bytesOf(pending);
     conduct.beforeWrite(io, bytes);
-    if (disk.hasBadSector(io.offsetBytes, io.lengthBytes)) conduct.repaired(io);
     disk.write(io, bytes, pending.mark);
     return null;
   }

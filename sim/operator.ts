@@ -1,17 +1,19 @@
 import { AssembleError } from '../src/mirror/start/assemble.js';
 import type { Component } from '../src/mirror/component.js';
 import { MembershipError } from '../src/mirror/members/membership-error.js';
+import type { ByteRange } from '../src/protocol/geometry.js';
 import type { Budget } from './budget.js';
 import type { Chance } from './chance.js';
 import type { Client } from './client.js';
 import type { Cluster } from './cluster.js';
 import type { Standing } from './coverage.js';
 import { Daemon } from './daemon.js';
+import { SECTOR_BYTES } from './disk.js';
 import type { Host } from './host.js';
 import type { MirrorSettings } from './plan.js';
 import type { Overwrites } from './overwrites.js';
 import { expectWithin, type Patience } from './patience.js';
-import type { Registers } from './registers.js';
+import type { Registers, WriteRecord } from './registers.js';
 import { Roster } from './roster.js';
 import type { MemberCommand, Restart } from './steps.js';
 
@@ -48,6 +50,8 @@ export class Operator {
   readonly #attachedAt = new Map<number, number>();
   /** Commands about them are under way. */
   readonly #commands = new Set<number>();
+  /** Those under way. */
+  readonly #repairs = new Set<WriteRecord>();
   /** A start was cut off: who was the source then is not known. */
   #needsAll = false;
   /** When the mirror ended every loss was on stable storage, but for those of `#unnoted`. */
@@ -156,6 +160,7 @@ export class Operator {
         await daemon.stop();
         if (this.#daemon !== daemon) return;
         registers.flushed(startedAt);
+        this.options.budget.flushed(startedAt);
         world.say(() => 'operator: the mirror is stopped');
       } catch (error) {
         if (this.#daemon !== daemon) return;
@@ -240,6 +245,8 @@ export class Operator {
     this.#commands.clear();
     this.roster.ended();
     client.forget();
+    for (const repair of this.#repairs) repair.endedAt = cluster.world.nextOrder();
+    this.#repairs.clear();
     this.want(restart);
   }
 
@@ -268,6 +275,7 @@ export class Operator {
       ...{ cluster, host, settings, named: named.map((index) => cluster.host(index)) },
       chance: chance.fork(`start ${this.#startCount}`),
       changed: (what, component, why) => this.#changed(what, component, why),
+      repairing: (range, ended) => this.#repairing(range, ended),
     });
     this.#daemon = daemon;
     const startedAt = world.nextOrder();
@@ -310,6 +318,8 @@ export class Operator {
     for (const index of daemon.hostsIn('SYNCHRONIZING')) this.#mixed.add(index);
     this.roster.started(daemon.hostsIn());
     for (const index of daemon.hostsIn()) this.#attachedAt.set(index, startedAt);
+    // What is written from now on, flushed or not, those will miss that are not there.
+    for (const index of absent) this.options.budget.lost(index);
     for (const index of daemon.hostsIn('ACTIVE')) {
       this.#inStep.add(index);
       this.options.budget.inStep(index);
@@ -350,6 +360,21 @@ export class Operator {
     if (!this.inStep.every(isLost)) return;
     for (const index of this.#inStep) this.#attachedAt.set(index, cluster.world.nextOrder());
     registers.powerLost();
+  }
+
+  /** Who repairs a range writes it, and until that is flushed it may have to be copied. */
+  #repairing({ offsetBytes, lengthBytes }: ByteRange, ended: Promise<void>): void {
+    const { budget, cluster } = this.options;
+    const repair: WriteRecord = {
+      ...{ firstSector: offsetBytes / SECTOR_BYTES, sectorCount: lengthBytes / SECTOR_BYTES },
+      ...{ number: 0, value: 0, issuedAt: cluster.world.nextOrder(), endedAt: Infinity },
+    };
+    budget.wrote(repair);
+    this.#repairs.add(repair);
+    const end = (): void => {
+      if (this.#repairs.delete(repair)) repair.endedAt = cluster.world.nextOrder();
+    };
+    ended.then(end, end);
   }
 
   #changed(what: string, component: Component, why: string | null): void {

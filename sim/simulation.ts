@@ -4,7 +4,6 @@ import { Client } from './client.js';
 import { Cluster } from './cluster.js';
 import { coverageProblem, type Image } from './coverage.js';
 import { AT_HOME, Ending } from './ending.js';
-import { SECTOR_BYTES } from './disk.js';
 import { disturb } from './disturb.js';
 import { Alone } from './links/alone.js';
 import { serveSessions } from './links/sessions.js';
@@ -123,12 +122,6 @@ class Simulation {
       };
       // The mirror may have asked for it, and then no client hears of it before its next one.
       drive.conduct.flushFailed = () => this.#budget.flushFailed();
-      // Who repairs a range writes it, and until that is flushed it may have to be copied.
-      drive.conduct.repaired = ({ offsetBytes, lengthBytes }) => {
-        const at = this.world.nextOrder();
-        const range = { firstSector: offsetBytes / SECTOR_BYTES, sectorCount: lengthBytes / SECTOR_BYTES };
-        this.#budget.wrote({ ...range, number: 0, value: 0, issuedAt: at, endedAt: at });
-      };
     }
     this.#operator.want(AT_HOME);
     for (const { atMs, step } of plan.steps) world.after(atMs, () => this.#perform(step));

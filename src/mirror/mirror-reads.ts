@@ -121,15 +121,18 @@ export class MirrorReads implements ReadHost {
   readFailed(component: Component, read: MirrorRead, error: DeviceError, isAnswered: boolean): void {
     // Not to be had anywhere: the last copy is as good as any, and stays.
     if (!isAnswered || !component.isConnected) return;
-    if (read.op === 'read') this.heal(component, read, error);
+    if (read.op === 'read') this.heal(component, read, error).catch(() => undefined /* it never rejects */);
     else this.options.drop(component, error);
   }
 
-  /** A connected component could not read a range: it is rewritten from another one, or the component is dropped. */
-  heal(component: Component, range: ByteRange, error: DeviceError): void {
+  /**
+   * A connected component could not read a range: it is rewritten from another one, or the component is dropped. Resolves
+   * when that is over; never rejects.
+   */
+  async heal(component: Component, range: ByteRange, error: DeviceError): Promise<void> {
     const { drop } = this.options;
     if (error.code !== 'DEVICE_IO') drop(component, error);
-    else this.#repair(component, range, error).catch(() => drop(component, error));
+    else await this.#repair(component, range, error).catch(() => drop(component, error));
   }
 
   /**

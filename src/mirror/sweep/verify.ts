@@ -186,7 +186,8 @@ export class Verify implements SweepJob {
 
   unreadable(component: Component, range: ByteRange, error: DeviceError): void {
     if (error.code === 'DEVICE_IO') this.#foundOf(component).unreadableBytes += range.lengthBytes;
-    if (component.state === 'ACTIVE') this.host.reads.heal(component, range, error);
+    if (component.state === 'ACTIVE')
+      this.host.reads.heal(component, range, error).catch(() => undefined /* it never rejects */);
   }
 
   failedToWrite(component: Component, error: DeviceError): void {
