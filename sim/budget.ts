@@ -15,10 +15,19 @@ interface Account {
    * before may have left them in a cache, of which a later flush is the first that fails, or had failed in the crash.
    */
   readonly extents: Set<number>;
+  /** What it has noted itself, each time that it was lost while it was copied to; until it is in step. */
+  strays: Stray[];
   /** Somebody asked for a copy of everything. */
   isAllWanted: boolean;
   /** Its resync, from its beginning on; null without any. */
   copying: Copying | null;
+}
+
+/** The own account of a mixture: it counts when who copies to it next is not known to it as one in step. */
+interface Stray {
+  /** Those in step then. */
+  readonly inStep: readonly number[];
+  readonly regions: ReadonlySet<number>;
 }
 
 interface Copying {
@@ -26,6 +35,12 @@ interface Copying {
   readonly beganAt: number;
   readonly writtenBytes: number;
   markedBytes: number;
+}
+
+interface Beginning {
+  readonly inStep: readonly number[];
+  readonly now: number;
+  readonly writtenBytes: number;
 }
 
 const EXTENT_REGIONS = EXTENT_SIZE_BYTES / REGION_SIZE_BYTES;
@@ -52,6 +67,7 @@ export class Budget {
       flushedAt: 0,
       behindSince: null,
       extents: new Set<number>(),
+      strays: [],
       isAllWanted: false,
       copying: null,
     }));
@@ -85,6 +101,22 @@ export class Budget {
     if (account !== undefined) account.behindSince ??= account.flushedAt;
   }
 
+  /**
+   * One that was copied to has been lost. In its own log are these extents, and in its bitmaps what others missed then that
+   * were not in step either; whoever copies to it later may have to hear it.
+   */
+  lostAsMixture(index: number, hotExtents: Iterable<number>, inStep: readonly number[]): void {
+    this.lost(index);
+    const account = this.#accounts[index];
+    if (account === undefined) return;
+    const regions = new Set<number>();
+    for (const extent of hotExtents) for (const region of regionsIn(extent)) regions.add(region);
+    for (const other of this.#accounts)
+      if (other !== account && other.behindSince !== null)
+        for (const region of this.#allowed(other, inStep)) regions.add(region);
+    account.strays.push({ inStep, regions });
+  }
+
   /** The log on the disks may have these extents, or those of writes that are under way. */
   crashed(extents: Iterable<number>): void {
     this.flushFailed();
@@ -102,19 +134,23 @@ export class Budget {
   inStep(index: number): void {
     const account = this.#accounts[index];
     if (account === undefined) return;
-    Object.assign(account, { behindSince: null, isAllWanted: false, copying: null });
+    Object.assign(account, { behindSince: null, strays: [], isAllWanted: false, copying: null });
   }
 
   /**
-   * A resync begins; what it would copy without need, null if nothing. `now` is in the order of the world, `writtenBytes`
-   * how much has been written to the component's disk so far.
+   * A resync begins; what it would copy without need, null if nothing. `inStep` are those from whom it copies, `now` is in
+   * the order of the world, `writtenBytes` how much has been written to the component's disk so far.
    */
-  begins(index: number, { name, missing }: Component, now: number, writtenBytes: number): string | null {
+  begins(
+    index: number,
+    { name, missing }: Component,
+    { inStep, now, writtenBytes }: Beginning,
+  ): string | null {
     const account = this.#accounts[index];
     if (account === undefined) return null;
     account.copying = { beganAt: now, writtenBytes, markedBytes: missing.countMarked * REGION_SIZE_BYTES };
     if (account.isAllWanted || !this.isBounded) return null;
-    const allowed = this.#allowed(account);
+    const allowed = this.#allowed(account, inStep);
     const tooMuch: number[] = [];
     for (let region = 0; region < missing.regionCount; region++)
       if (missing.isMarked(region) && !allowed.has(region)) tooMuch.push(region);
@@ -146,17 +182,25 @@ export class Budget {
     return `a resync wrote ${copiedBytes} bytes, and no more than ${allowedBytes} were marked or written by the client`;
   }
 
-  #allowed({ flushedAt, behindSince, extents }: Account): ReadonlySet<number> {
+  #allowed(
+    { flushedAt, behindSince, extents, strays }: Account,
+    inStep: readonly number[],
+  ): ReadonlySet<number> {
     const allowed = new Set<number>();
     for (const write of this.#writes) {
       if (write.endedAt < (behindSince ?? flushedAt) && !this.#unsure.has(write)) continue;
       for (const region of regionsOf(write)) allowed.add(region);
     }
-    for (const extent of extents)
-      for (let at = 0; at < EXTENT_REGIONS; at++) allowed.add(extent * EXTENT_REGIONS + at);
+    for (const extent of extents) for (const region of regionsIn(extent)) allowed.add(region);
+    for (const stray of strays)
+      if (!inStep.every((one) => stray.inStep.includes(one)))
+        for (const region of stray.regions) allowed.add(region);
     return allowed;
   }
 }
+
+const regionsIn = (extent: number): number[] =>
+  Array.from({ length: EXTENT_REGIONS }, (_, at) => extent * EXTENT_REGIONS + at);
 
 function regionsOf({ firstSector, sectorCount }: WriteRecord): number[] {
   const first = Math.floor((firstSector * SECTOR_BYTES) / REGION_SIZE_BYTES);

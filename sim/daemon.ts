@@ -50,6 +50,7 @@ export class Daemon {
   #reconnect: Reconnect | null = null;
   #hadLocal = false;
   #hotExtents: readonly number[] = [];
+  #startedFrom: number[] = [];
   readonly #opened = new Set<number>();
   readonly #unnoted = new Set<number>();
   isStopping = false;
@@ -74,6 +75,11 @@ export class Daemon {
       .map((component) => this.hostOf(component))
       .filter((index) => index >= 0)
       .sort((one, other) => one - other);
+  }
+
+  /** The hosts of those from whom others are copied, by index; before it runs of the one that stands for them. */
+  get sources(): number[] {
+    return this.mirror === null ? this.#startedFrom : this.hostsIn('ACTIVE');
   }
 
   /** What the log may say on disks: as it was put there last, and as it was to be. */
@@ -119,6 +125,10 @@ export class Daemon {
       random: chance.fork('mirror'),
       isAutosync: true,
       sliceBytes: 4096,
+      approve: ({ kept: [source] }) => {
+        this.#startedFrom = [this.options.cluster.hosts.findIndex(({ name }) => name === source)];
+        return Promise.resolve();
+      },
       events: {
         changed: (what, component, why) => {
           if (!process.isAlive) return;

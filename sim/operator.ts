@@ -388,7 +388,10 @@ export class Operator {
     if (what === 'stale' && this.#isUp) this.#attachedAt.set(index, world.nextOrder());
     if (what === 'rebuilding') {
       this.#mixed.add(index);
-      const excess = budget.begins(index, component, world.nextOrder(), writtenBytes());
+      const excess = budget.begins(index, component, {
+        inStep: this.#daemon?.sources ?? [],
+        ...{ now: world.nextOrder(), writtenBytes: writtenBytes() },
+      });
       if (excess !== null) world.fail(excess);
     }
     if (what === 'disconnected' || what === 'rebuilt') {
@@ -397,7 +400,9 @@ export class Operator {
     }
     if (what === 'disconnected') {
       if (why?.includes('is written anew') === true) budget.writtenAnew(component);
-      budget.lost(index);
+      const daemon = this.#daemon;
+      if (!this.#mixed.has(index) || daemon === null) budget.lost(index);
+      else budget.lostAsMixture(index, daemon.hotExtents, daemon.sources);
       // It may have become whole, and have said so, before the others heard of it.
       this.#mixed.delete(index);
     }
