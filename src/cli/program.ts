@@ -26,7 +26,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   forget: async () => (await import('./commands/members.js')).forgetCommand(),
   resize: async () => (await import('./commands/resize.js')).resizeCommand(),
   stop: async () => (await import('./commands/stop.js')).stopCommand(),
-  destroy: async () => (await import('./commands/members.js')).destroyCommand(),
+  destroy: async () => (await import('./commands/stop.js')).destroyCommand(),
   attach: async () => (await import('./commands/attach.js')).attachCommand(),
   detach: async () => (await import('./commands/attach.js')).detachCommand(),
   bench: async () => (await import('./commands/bench.js')).benchCommand(),

@@ -38,7 +38,10 @@ export function componentNamed({ name, mirror }: RunningMirror, text: string): C
 }
 
 /** Throws ControlError while clients are connected, and names the way out, a clause of its own. */
-export function requireUnused({ name, clientCount }: RunningMirror, wayOut: string): void {
+export function requireUnused(
+  { name, clientCount }: Pick<RunningMirror, 'name' | 'clientCount'>,
+  wayOut: string,
+): void {
   if (clientCount === 0) return;
   const who = clientCount === 1 ? 'a client' : `${clientCount} clients`;
   throw new ControlError(`mirror/${name} is in use by ${who}; ${wayOut}`);

@@ -63,6 +63,8 @@ describe('a split brain', () => {
     expect(asked.code).toBe(1);
     const says = `mirror/m: ${world.uri} is overwritten, in 192 KiB, with what ${world.local} has\n`;
     expect(asked.stderr).toBe(`${says}ggmirror: nothing was changed; to do that, add --force\n`);
+    const both = ['--discard', world.uri, '--discard', world.local, '--force'];
+    expect((await world.run('resolve', 'm', ...both)).stderr).toContain('has nothing to settle');
     expect(world.remoteOf(await world.status())?.state).toBe('DISCONNECTED');
 
     const done = await world.run('resolve', 'm', '--discard', world.uri, '--force');

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { troubleLines } from '../../src/cli/commands/promote.js';
 import { CHECK_EXIT, checkStatuses } from '../../src/cli/mirrors/check-status.js';
 import { CommandError } from '../../src/cli/errors.js';
 import { NotRunningError } from '../../src/control/control-client.js';
@@ -37,6 +38,28 @@ test.each([
 ] as const)('monitoring learns of a mirror with a component %j', (fields, exitCode, line) => {
   expect(checkStatuses([mirrorWith(fields)])).toEqual({ exitCode, lines: [line] });
 });
+
+test.each([
+  [{ state: 'ACTIVE' }, true, null],
+  [
+    { state: 'DISCONNECTED', why: 'gone' },
+    true,
+    'disk1; it is brought up to date by itself when it comes back, unless it was written without this one',
+  ],
+  [{ state: 'DISCONNECTED', why: 'gone' }, false, 'disk1'],
+  [{ state: 'DISCONNECTED', isInactive: true }, true, 'disk1 (DISCONNECTED, INACTIVE)'],
+  [
+    { state: 'DISCONNECTED', why: 'written alone', refused: { outcome: 'split brain', copyBytes: 1 } },
+    true,
+    'disk1 (DISCONNECTED, SPLIT BRAIN): written alone',
+  ],
+] as const)(
+  'who promotes is promised nothing of a component %j with autosync %j that will not come true',
+  (fields, isAutosync, text) => {
+    const lines = troubleLines({ ...mirrorWith(fields), isAutosync });
+    expect(lines).toEqual(text === null ? [] : [`degraded: without ${text}`]);
+  },
+);
 
 test('monitoring learns what a mirror waits for that does not run yet', () => {
   const waiting = {

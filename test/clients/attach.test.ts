@@ -66,6 +66,16 @@ describe.skipIf(!canAttach)('ggmirror attach', () => {
     await lab.stop(NAME);
   });
 
+  test('outlives a mirror that is stopped by force, which says so and how to remove it', async () => {
+    const { device } = await attach();
+    const { code, stderr } = await lab.run('stop', '-f', NAME);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^ggmirror: mirror\/data has ended, but is attached at \S+, a dead device: .*\n$/);
+    expect(stderr).toContain(`${device}, a dead device`);
+    expect(stderr).toMatch(/; remove that with 'ggmirror detach data'\n$/);
+    await lab.succeed('detach', NAME);
+  });
+
   test('mounts the file system that is there, and says so if there is none', async () => {
     expect(await failure('attach', NAME, '--mount', mountPoint)).toMatch(
       /holds no file system; attach it without/,

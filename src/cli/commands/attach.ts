@@ -21,6 +21,12 @@ interface DetachFlags extends RunDirFlags {
   readonly json?: boolean;
 }
 
+const ATTACH_EXAMPLES = `
+Examples:
+  ggmirror attach sites
+      prints the device, such as /dev/nbd0, for mkfs
+  ggmirror attach --mount /srv/sites sites`;
+
 /** `ggmirror attach`: makes a block device of a running mirror, and prints its path. */
 export function attachCommand(): Command {
   const command = new Command('attach')
@@ -30,7 +36,8 @@ export function attachCommand(): Command {
     .addOption(
       new Option('--way <way>', 'how the device is made (default: the best that there is)').choices(WAYS),
     )
-    .option('--json', 'print the result as JSON');
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', ATTACH_EXAMPLES);
   return addRunDirOption(command).action(async (name: string, flags: AttachFlags) => {
     const { mount, way = null, runDir } = flags;
     const status = await askStatus(name, flags);
@@ -46,13 +53,19 @@ export function attachCommand(): Command {
   });
 }
 
+const DETACH_EXAMPLES = `
+Examples:
+  ggmirror detach sites
+      unmounts it, too; 'ggmirror stop sites' may come next`;
+
 /** `ggmirror detach`: unmounts the device of a mirror, and removes it. The mirror may have ended long ago. */
 export function detachCommand(): Command {
   const command = new Command('detach')
     .description('unmount and remove the block device of a mirror')
     .argument('<name>')
     .option('-f, --force', 'also while it is in use; its users can go on only until they let go of it')
-    .option('--json', 'print what was removed as JSON');
+    .option('--json', 'print what was removed as JSON')
+    .addHelpText('after', DETACH_EXAMPLES);
   return addRunDirOption(command).action(async (name: string, flags: DetachFlags) => {
     const { runDir } = flags;
     const attachments = attachmentsOf(name, runDir);

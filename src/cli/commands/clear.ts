@@ -11,12 +11,18 @@ interface ClearFlags extends RemoteFlags {
   readonly verbose?: boolean;
 }
 
+const EXAMPLES = `
+Examples:
+  ggmirror clear -v /root/images/sites.img
+      while the mirror is stopped; of one that runs, 'ggmirror remove' takes a component out`;
+
 /** `ggmirror clear`: takes the mirror's label off, so that nobody takes the provider for a component any more. */
 export function clearCommand(): Command {
   const command = new Command('clear')
     .description("remove the mirror's label, and the area file if one is named; the data stays")
     .argument('<provider...>', COMPONENT_HELP)
-    .option('-v, --verbose', 'say what was done');
+    .option('-v, --verbose', 'say what was done')
+    .addHelpText('after', EXAMPLES);
   return addRemoteOptions(command).action(async (providers: readonly string[], flags: ClearFlags) => {
     const tls = tlsOf(flags);
     const say = (text: string): void => {

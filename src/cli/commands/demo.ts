@@ -9,6 +9,12 @@ interface DemoFlags {
   readonly json?: boolean;
 }
 
+const EXAMPLES = `
+Examples:
+  ggmirror demo
+  ggmirror demo --keep
+      to look at its images and logs afterwards`;
+
 /** `ggmirror demo`: everything on one machine, without privileges, in a temporary folder. */
 export function demoCommand(): Command {
   return new Command('demo')
@@ -17,6 +23,7 @@ export function demoCommand(): Command {
     )
     .option('--keep', 'leave the temporary folder where it is')
     .option('--json', 'print only the result, as JSON')
+    .addHelpText('after', EXAMPLES)
     .action((flags: DemoFlags) => withSignals((interrupt) => demo(flags, interrupt)));
 }
 

@@ -1,23 +1,29 @@
 import { Command } from 'commander';
 import { CommandError } from '../errors.js';
+import { endMirror } from '../mirrors/end-mirrors.js';
 import { addRunDirOption, isRunning, type RunDirFlags } from '../mirrors/run-dir.js';
 import { takeBackAll } from '../mirrors/servers.js';
-import { stopMirror } from '../mirrors/stop-mirror.js';
 import { writeQuietly } from '../output.js';
 
 interface DemoteFlags extends RunDirFlags {
   readonly force?: boolean;
 }
 
+const EXAMPLES = `
+Examples:
+  ggmirror demote sites
+      before 'ggmirror start sites' on the machine that it runs on usually`;
+
 /** `ggmirror demote`: undoes `ggmirror promote`; also what is left of one whose mirror has died. */
 export function demoteCommand(): Command {
   const command = new Command('demote')
     .description('end a mirror that was promoted, and serve its image to the other machine again')
     .argument('<name>')
-    .option('-f, --force', 'also if clients are connected; their requests under way are finished');
+    .option('-f, --force', 'also if clients are connected; their requests under way are finished')
+    .addHelpText('after', EXAMPLES);
   return addRunDirOption(command).action(async (name: string, flags: DemoteFlags) => {
     const wasRunning = await isRunning(name, flags);
-    if (wasRunning) await stopMirror(name, flags);
+    if (wasRunning) await endMirror(name, 'stop', flags);
     const paths = await takeBackAll(flags.runDir, `mirror/${name}`);
     if (!wasRunning && paths.length === 0) {
       throw new CommandError(

@@ -23,12 +23,17 @@ interface Dumped {
   readonly failure: string | null;
 }
 
+const EXAMPLES = `
+Examples:
+  ggmirror dump /root/images/sites.img ggate://192.168.1.101/root/images/sites.img`;
+
 /** `ggmirror dump`: the labels of a mirror's components, as `gmirror dump` prints them. Changes nothing. */
 export function dumpCommand(): Command {
   const command = new Command('dump')
     .description("show the mirror's label at the end of images, disks or exports")
     .argument('<provider...>', COMPONENT_HELP)
-    .option('--json', 'print everything as JSON');
+    .option('--json', 'print everything as JSON')
+    .addHelpText('after', EXAMPLES);
   return addRemoteOptions(command).action(async (providers: readonly string[], flags: DumpFlags) => {
     const tls = tlsOf(flags);
     const isJson = flags.json === true;

@@ -43,6 +43,11 @@ interface Info {
 const MODES = ['rw', 'ro', 'wo'] as const satisfies readonly AccessMode[];
 const MODE_NAMES = { rw: 'read and write', ro: 'read only', wo: 'write only' } as const;
 
+const EXAMPLES = `
+Examples:
+  ggmirror info ggate://192.168.1.101/root/images/sites.img
+  ggmirror info /dev/sdb`;
+
 /** `ggmirror info`: what can be learned about a device without changing anything. */
 export function infoCommand(): Command {
   const command = new Command('info')
@@ -51,7 +56,8 @@ export function infoCommand(): Command {
     .addOption(
       new Option('-c, --count <n>', 'round trips to measure').argParser(parseInteger(1, 1000)).default(11),
     )
-    .option('--json', 'print everything as JSON');
+    .option('--json', 'print everything as JSON')
+    .addHelpText('after', EXAMPLES);
   return addRemoteOptions(command).action(async (uri: string, flags: InfoFlags) => {
     const info = isGgateUri(uri)
       ? await remoteInfo(parseGgateUri(uri), tlsOf(flags), flags.count)

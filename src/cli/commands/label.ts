@@ -45,6 +45,13 @@ interface Provider extends OpenedDevice {
 
 const SLICE_BYTES = 4096;
 
+const EXAMPLES = `
+Examples:
+  ggmirror label -v sites /root/images/sites.img ggate://192.168.1.101/root/images/sites.img
+      a mirror of an image and an export, with what the image holds
+  ggmirror label mail /dev/sdb,area=/var/db/mail.area ggate://192.168.1.101/dev/sdb
+      of a disk that is full to its last sector: its private area is in a file`;
+
 /** `ggmirror label`: makes providers the components of a new mirror, as `gmirror label` does. */
 export function labelCommand(): Command {
   const command = new Command('label')
@@ -64,7 +71,8 @@ export function labelCommand(): Command {
     .option('-F, --no-fail-sync', 'the kernel does not synchronize after a power failure')
     .option('-n, --no-auto-sync', 'components that come back are not synchronized by themselves')
     .option('-h, --hardcode', "store the disks' names in the labels; a kernel takes them under no others")
-    .option('--force', 'also over what looks used; without it a person at a terminal is asked');
+    .option('--force', 'also over what looks used; without it a person at a terminal is asked')
+    .addHelpText('after', EXAMPLES);
   return addRemoteOptions(command).action(
     async (name: string, texts: readonly string[], flags: LabelFlags) => {
       const problem = nameProblem(name);

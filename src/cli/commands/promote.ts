@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { isGgateUri } from '../../protocol/uri.js';
 import { defaultConfigPath } from '../config/config-file.js';
 import { CommandError, InterruptedError, UsageError } from '../errors.js';
@@ -8,6 +9,8 @@ import { runInBackground } from '../mirrors/run-in-background.js';
 import { releaseImages, takeBackImages } from '../mirrors/servers.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { addStartOptions, givenOptions } from '../mirrors/start-options.js';
+import { troubleText } from '../mirrors/status-text.js';
+import { isStuck } from '../mirrors/wait-active.js';
 import { wantedSettings } from '../config/wanted-settings.js';
 import { writeQuietly } from '../output.js';
 import { RUNNING_COMPONENT_HELP } from '../component-help.js';
@@ -21,7 +24,8 @@ interface PromoteFlags {
 const EXAMPLES = `
 Examples:
   ggmirror promote sites /root/images/sitesbackup.img ggate://192.168.1.100/root/images/sitesprimary.img
-      the mirror runs here from now on; the other machine's image is brought up to date when that serves it
+      the mirror runs here from now on; the other machine's image is brought up to date when that serves it, unless
+      something else was written to it: then it waits for 'ggmirror resolve'
   ggmirror promote sites
       the mirror 'sites' of the configuration file
   ggmirror demote sites
@@ -78,7 +82,7 @@ async function promote(settings: MirrorSettings, isForced: boolean, interrupt: I
     await takeBackImages(runDirectory, released);
     throw error;
   });
-  return [...lines, ...(await troubleLines(settings))];
+  return [...lines, ...troubleLines(await askStatus(name, { runDir: runDirectory }))];
 }
 
 /** The mirror's process ends with ours as long as it has not said that it is ready. */
@@ -97,13 +101,17 @@ function sayForce(error: unknown): never {
   throw error;
 }
 
-async function troubleLines({ name, runDirectory }: MirrorSettings): Promise<string[]> {
-  const { components } = await askStatus(name, { runDir: runDirectory });
-  const missing = components.filter(({ state }) => state === 'DISCONNECTED').map((one) => one.name);
+/** What is not as it should be after a promotion. A promise only where nothing but the other side's return is missing. */
+export function troubleLines({ components, isAutosync }: MirrorStatus): string[] {
+  const missing = components.filter(({ state }) => state === 'DISCONNECTED');
   const doubtful = components.filter(({ state, why }) => state === 'ACTIVE' && why !== null);
   const warnings = doubtful.map((one) => `warning: ${one.name}: ${one.why ?? ''}`);
   if (missing.length === 0) return warnings;
-  const without = `degraded: without ${missing.join(' and ')}`;
-  if (warnings.length > 0) return [...warnings, without];
-  return [`${without}; it is brought up to date by itself when it comes back`];
+  const isStopped = (one: ComponentStatus): boolean => isStuck(one, { isAutosync });
+  const names = missing.map((one) => (isStopped(one) ? troubleText(one) : one.name));
+  const without = `degraded: without ${names.join(' and ')}`;
+  if (warnings.length > 0 || !isAutosync || missing.some(isStopped)) return [...warnings, without];
+  return [
+    `${without}; it is brought up to date by itself when it comes back, unless it was written without this one`,
+  ];
 }

@@ -28,16 +28,16 @@ interface ResizeFlags extends RunDirFlags {
 }
 
 const EXAMPLES = `
+That an image grew changes its time, so it can't be seen any more whether somebody wrote to it while the mirror was
+stopped; 'ggmirror verify' tells.
+
 Examples:
   truncate -s +1G /root/images/sites.img      and the same on the other machine
   ggmirror resize sites
       while the mirror is in use: all its components have to be ACTIVE, requests wait for a moment, and clients see the
       new size when they connect anew
   ggmirror resize sites /root/images/sites.img ggate://192.168.1.101/root/images/sites.img
-      when it does not run
-
-That an image grew changes its time, so it can't be seen any more whether somebody wrote to it while the mirror was
-stopped; 'ggmirror verify' tells.`;
+      when it does not run`;
 
 /** `ggmirror resize`: gives a mirror what its components have grown by. */
 export function resizeCommand(): Command {

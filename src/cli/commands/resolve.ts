@@ -13,6 +13,7 @@ import { AssembleError } from '../../mirror/start/assemble.js';
 import { defaultConfigPath } from '../config/config-file.js';
 import { PidFile } from '../daemon/pid-file.js';
 import { CommandError, UsageError } from '../errors.js';
+import { requireOnce } from '../mirrors/check-first.js';
 import { addRunDirOption, ask, isRunning, type RunDirFlags } from '../mirrors/run-dir.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
 import { readSettingsFiles } from '../mirrors/settings-files.js';
@@ -69,8 +70,13 @@ export function resolveCommand(): Command {
 async function settleRunning(name: string, flags: ResolveFlags): Promise<void> {
   const request = (component: string, isForced: boolean): Promise<unknown> =>
     ask(name, { command: 'resolve', component, isForced }, flags, STOP_MS);
+  requireOnce(flags.discard);
+  // Of several none is touched before all are known to be settled by this.
+  const plans: ResolvePlan[] = [];
+  for (const component of flags.discard) plans.push((await request(component, false)) as ResolvePlan);
+  const kept = [...new Set(plans.flatMap((plan) => plan.kept))];
+  await requireConsent(name, { kept, overwritten: plans.flatMap((plan) => plan.overwritten) }, flags);
   for (const component of flags.discard) {
-    await requireConsent(name, (await request(component, false)) as ResolvePlan, flags);
     await request(component, true);
     writeQuietly(process.stdout, `mirror/${name} is settled, and ${component} is being copied to\n`);
   }

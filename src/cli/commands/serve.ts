@@ -32,6 +32,8 @@ interface ServeOptions extends RunDirFlags {
 }
 
 const EXAMPLES = `
+With --tls-cert, the port speaks TLS only. With --tls-port as well, that port speaks TLS and --port plain ggate.
+
 Examples:
   ggmirror serve /root/images/site.img
       for clients on this machine only
@@ -40,9 +42,7 @@ Examples:
   ggmirror serve --allow 10.0.0.0/8,ro --allow 10.0.0.7 /dev/da1
       for a network to read, for one of its hosts to write; the last --allow that fits decides
   ggmirror serve --exports /etc/gg.exports
-      as ggated does; a SIGHUP reads the file anew
-
-With --tls-cert, the port speaks TLS only. With --tls-port as well, that port speaks TLS and --port plain ggate.`;
+      as ggated does; a SIGHUP reads the file anew`;
 
 /** `ggmirror serve`: offers images or disks to ggate clients, in the foreground. */
 export function serveCommand(): Command {

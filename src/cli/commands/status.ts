@@ -25,37 +25,43 @@ const ERASE_BELOW = '\u001b[J';
 const OPEN_SCREEN = '\u001b[?1049h\u001b[?25l';
 const CLOSE_SCREEN = '\u001b[?25h\u001b[?1049l';
 
-const EXIT_STATUSES = `
+const EXIT_STATUSES_AND_EXAMPLES = `
 Exit status of --check:
   0  every mirror is COMPLETE
   1  it can't be told: no mirror runs, or one does not answer or has died
   3  a mirror is DEGRADED, and what is missing is being copied
   4  a mirror is DEGRADED, and a component is not there, waits for a person, or is deactivated
   5  a component was written without its mirror (SPLIT BRAIN, NEWER), is another mirror's, or has another size (RESIZED);
-     also without --check`;
+     also without --check
+
+Examples:
+  ggmirror status --watch
+      until ctrl-C
+  ggmirror status --check sites
+      in a line, for a monitor that looks at the exit status`;
 
 /** `ggmirror status`: running mirrors and their components, as `gmirror status` prints them. */
 export function statusCommand(): Command {
   const command = new Command('status')
     .description('show running mirrors and the state of their components')
-    .argument('[name]', 'only this one')
+    .argument('[name...]', 'only these')
     .option('-s, --script', 'no header, every line complete')
     .option('-g, --geom', "names without 'mirror/'")
     .option('--json', 'print everything that is known, as JSON')
     .option('--watch', 'go on showing it, with rate and time left of what is copied')
     .option('--check', 'for monitoring: a line for each mirror, and an exit status')
-    .addHelpText('after', EXIT_STATUSES);
-  return addRunDirOption(command).action(async (name: string | undefined, flags: StatusFlags) => {
-    if (flags.check === true) await check(name, flags);
-    else if (flags.watch !== true) await show(name, flags);
-    else await withSignals(async (interrupt) => await watch(name, flags, interrupt));
+    .addHelpText('after', EXIT_STATUSES_AND_EXAMPLES);
+  return addRunDirOption(command).action(async (names: readonly string[], flags: StatusFlags) => {
+    if (flags.check === true) await check(names, flags);
+    else if (flags.watch !== true) await show(names, flags);
+    else await withSignals(async (interrupt) => await watch(names, flags, interrupt));
   });
 }
 
-async function check(name: string | undefined, flags: StatusFlags): Promise<void> {
+async function check(names: readonly string[], flags: StatusFlags): Promise<void> {
   if (flags.watch === true) throw new UsageError('--check looks once; leave out --watch');
   const died: string[] = [];
-  const statuses = await askStatuses(name, flags, (one) => died.push(one));
+  const statuses = await askStatuses(names, flags, (one) => died.push(one));
   const { exitCode, lines } = checkStatuses(statuses);
   printResult(flags.json === true, statuses, () => lines);
   await requireNoneDied(died, flags);
@@ -63,15 +69,15 @@ async function check(name: string | undefined, flags: StatusFlags): Promise<void
   process.exitCode = exitCode;
 }
 
-async function show(name: string | undefined, flags: StatusFlags): Promise<void> {
+async function show(names: readonly string[], flags: StatusFlags): Promise<void> {
   const died: string[] = [];
-  writeQuietly(process.stdout, await render(name, flags, died));
+  writeQuietly(process.stdout, await render(names, flags, died));
   await requireNoneDied(died, flags);
 }
 
 /** With its line ends. Those that have died are added to `died`. */
-async function render(name: string | undefined, flags: StatusFlags, died: string[]): Promise<string> {
-  const answers = await askStatuses(name, flags, (one) => died.push(one));
+async function render(names: readonly string[], flags: StatusFlags, died: string[]): Promise<string> {
+  const answers = await askStatuses(names, flags, (one) => died.push(one));
   const statuses = await withAttachments(answers, flags);
   const { splitBrain, complete } = CHECK_EXIT;
   process.exitCode = checkStatuses(statuses).exitCode === splitBrain ? splitBrain : complete;
@@ -84,14 +90,14 @@ async function render(name: string | undefined, flags: StatusFlags, died: string
 }
 
 /** On a terminal the screen is redrawn every second; elsewhere what changed is printed. Until a signal ends it. */
-async function watch(name: string | undefined, flags: StatusFlags, interrupt: Interrupt): Promise<void> {
+async function watch(names: readonly string[], flags: StatusFlags, interrupt: Interrupt): Promise<void> {
   const isTerminal = process.stdout.isTTY && flags.json !== true;
   if (isTerminal) writeQuietly(process.stdout, OPEN_SCREEN);
   try {
     let shown = '';
     while (interrupt.signalNumber === null) {
       const died: string[] = [];
-      const alive = await render(name, flags, died);
+      const alive = await render(names, flags, died);
       const lines = flags.json === true ? [] : await Promise.all(died.map((one) => diedText(one, flags)));
       const text = [alive, ...lines.map((line) => `${line}\n`)].join('');
       if (isTerminal) {

@@ -19,6 +19,12 @@ interface VerifyFlags extends RunDirFlags {
 
 const POLL_MS = 200;
 
+const EXAMPLES = `
+Examples:
+  ggmirror verify sites
+  ggmirror verify --repair sites
+      when it is known that what the preferred component has is right; it is said whose bytes win`;
+
 /** `ggmirror verify`: compares the components of a running mirror. Exit status 1 if they differ. */
 export function verifyCommand(): Command {
   const command = new Command('verify')
@@ -27,7 +33,8 @@ export function verifyCommand(): Command {
     .option('--repair', 'overwrite what differs with what the preferred component has')
     .option('--resume', 'go on with a verify that was stopped')
     .option('--stop', 'stop the one that runs')
-    .option('--json', 'print the result as JSON');
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', EXAMPLES);
   return addRunDirOption(command).action(async (name: string, flags: VerifyFlags) => {
     const isStop = flags.stop === true;
     if (isStop && (flags.repair === true || flags.resume === true)) {

@@ -70,14 +70,15 @@ async function statusIfRunning(name: string, flags: RunDirFlags): Promise<Mirror
   }
 }
 
-/** Of the mirror called `name`, or of all that run, by name. A daemon that was killed leaves its socket: `died` hears of it. */
+/** Of the mirrors of these names, or of all that run, by name. A daemon that was killed leaves its socket: `died` hears of it. */
 export async function askStatuses(
-  name: string | undefined,
+  names: readonly string[],
   flags: RunDirFlags,
   died: (name: string) => void = () => undefined,
 ): Promise<MirrorStatus[]> {
-  if (name !== undefined) return [await askStatus(name.replace(/^mirror\//, ''), flags)];
   const statuses: MirrorStatus[] = [];
+  for (const name of names) statuses.push(await askStatus(name.replace(/^mirror\//, ''), flags));
+  if (names.length > 0) return statuses;
   for (const running of mirrorsIn(flags.runDir)) {
     const status = await statusIfRunning(running, flags);
     if (status === null) died(running);

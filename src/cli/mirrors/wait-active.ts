@@ -91,6 +91,13 @@ async function wait(options: WaitOptions, interrupt: Interrupt, shown: CopyProgr
   }
 }
 
+/** The component of that name or UUID. Throws CommandError. */
+export function componentOf({ name, components }: MirrorStatus, wanted: string): ComponentStatus {
+  const found = components.find((one) => [one.name, one.uuid].includes(wanted));
+  if (found !== undefined) return found;
+  throw new CommandError(`mirror/${name} has no component ${wanted} any more`);
+}
+
 const isStuckIn =
   (status: MirrorStatus) =>
   (component: ComponentStatus): boolean =>
