@@ -15,7 +15,7 @@ interface Account {
    * before may have left them in a cache, of which a later flush is the first that fails, or had failed in the crash.
    */
   readonly extents: Set<number>;
-  /** What it has noted itself, each time that it was lost while it was copied to; until it is in step. */
+  /** What it has noted itself, each time that it was lost while it was copied to, and in each crash; until it is in step. */
   strays: Stray[];
   /** Somebody asked for a copy of everything. */
   isAllWanted: boolean;
@@ -23,11 +23,22 @@ interface Account {
   copying: Copying | null;
 }
 
-/** The own account of a mixture: it counts when who copies to it next is not known to it as one in step. */
+/** The own account of one that was lost: it counts when who copies to it next is not known to it as one in step. */
 interface Stray {
   /** Those in step then. */
   readonly inStep: readonly number[];
   readonly regions: ReadonlySet<number>;
+  /** Somebody had asked for a copy of everything to one of those that it has notes of. */
+  readonly isAll: boolean;
+}
+
+interface Crash {
+  /** Those that the log on the disks may have. */
+  readonly extents: Iterable<number>;
+  /** Those in step. */
+  readonly inStep: readonly number[];
+  /** Those that were given up, and nobody has noted it. */
+  readonly unnoted: readonly number[];
 }
 
 interface Copying {
@@ -109,21 +120,33 @@ export class Budget {
     this.lost(index);
     const account = this.#accounts[index];
     if (account === undefined) return;
+    this.#noteStray(account, hotExtents, inStep);
+  }
+
+  #noteStray(account: Account, hotExtents: Iterable<number>, inStep: readonly number[]): void {
     const regions = new Set<number>();
+    let isAll = false;
     for (const extent of hotExtents) for (const region of regionsIn(extent)) regions.add(region);
-    for (const other of this.#accounts)
-      if (other !== account && other.behindSince !== null)
-        for (const region of this.#allowed(other, inStep)) regions.add(region);
-    account.strays.push({ inStep, regions });
+    for (const other of this.#accounts) {
+      if (other === account || other.behindSince === null) continue;
+      isAll ||= isAllAllowed(other, inStep);
+      for (const region of this.#allowed(other, inStep)) regions.add(region);
+    }
+    account.strays.push({ inStep, regions, isAll });
   }
 
   /** The log on the disks may have these extents, or those of writes that are under way. */
-  crashed(extents: Iterable<number>): void {
+  crashed({ extents, inStep, unnoted }: Crash): void {
     this.flushFailed();
     const hot = new Set(extents);
     for (const write of this.#writes)
       if (write.endedAt === Infinity)
         for (const region of regionsOf(write)) hot.add(Math.floor(region / EXTENT_REGIONS));
+    // Who goes together has noted nothing of each other.
+    for (const [index, account] of this.#accounts.entries()) {
+      const isThere = account.behindSince === null || account.copying !== null;
+      if (isThere || unnoted.includes(index)) this.#noteStray(account, hot, inStep);
+    }
     for (const [index, account] of this.#accounts.entries()) {
       this.lost(index);
       account.copying = null;
@@ -149,7 +172,7 @@ export class Budget {
     const account = this.#accounts[index];
     if (account === undefined) return null;
     account.copying = { beganAt: now, writtenBytes, markedBytes: missing.countMarked * REGION_SIZE_BYTES };
-    if (account.isAllWanted || !this.isBounded) return null;
+    if (!this.isBounded || isAllAllowed(account, inStep)) return null;
     const allowed = this.#allowed(account, inStep);
     const tooMuch: number[] = [];
     for (let region = 0; region < missing.regionCount; region++)
@@ -193,11 +216,17 @@ export class Budget {
     }
     for (const extent of extents) for (const region of regionsIn(extent)) allowed.add(region);
     for (const stray of strays)
-      if (!inStep.every((one) => stray.inStep.includes(one)))
-        for (const region of stray.regions) allowed.add(region);
+      if (counts(stray, inStep)) for (const region of stray.regions) allowed.add(region);
     return allowed;
   }
 }
+
+/** Whether it is heard when these copy to it. */
+const counts = (stray: Stray, inStep: readonly number[]): boolean =>
+  !inStep.every((one) => stray.inStep.includes(one));
+
+const isAllAllowed = ({ isAllWanted, strays }: Account, inStep: readonly number[]): boolean =>
+  isAllWanted || strays.some((stray) => stray.isAll && counts(stray, inStep));
 
 const regionsIn = (extent: number): number[] =>
   Array.from({ length: EXTENT_REGIONS }, (_, at) => extent * EXTENT_REGIONS + at);

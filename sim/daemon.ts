@@ -29,6 +29,8 @@ export interface DaemonOptions {
   readonly settings: MirrorSettings;
   readonly chance: Chance;
   readonly changed: (what: string, component: Component, why: string | null) => void;
+  /** What the log says on disks at first, as far as is known; nothing if left out. */
+  readonly hotExtents?: readonly number[];
   /** A range that a component could not read is written there, until that resolves. Left out where nobody asks. */
   readonly repairing?: (range: ByteRange, ended: Promise<void>) => void;
 }
@@ -49,7 +51,7 @@ export class Daemon {
   #assembled: AssembledMirror | null = null;
   #reconnect: Reconnect | null = null;
   #hadLocal = false;
-  #hotExtents: readonly number[] = [];
+  #hotExtents: readonly number[];
   #startedFrom: number[] = [];
   readonly #opened = new Set<number>();
   readonly #unnoted = new Set<number>();
@@ -57,6 +59,7 @@ export class Daemon {
 
   constructor(private readonly options: DaemonOptions) {
     this.host = options.host;
+    this.#hotExtents = options.hotExtents ?? [];
     this.process = new SimProcess(options.cluster.world, `mirror at ${options.host.name}`);
     this.host.taker = this.process;
     this.process.onKill(() => (this.host.taker = null));

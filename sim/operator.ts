@@ -60,6 +60,8 @@ export class Operator {
   #restart: Restart | null = null;
   #wantedSinceMs = 0;
   #startCount = 0;
+  /** What the log may say on disks; see Daemon. */
+  #hotExtents: readonly number[] = [];
 
   constructor(private readonly options: OperatorOptions) {
     const { hosts } = options.cluster;
@@ -135,7 +137,7 @@ export class Operator {
     const daemon = this.#daemon;
     if (daemon === null) return;
     daemon.process.kill();
-    this.options.budget.crashed(daemon.hotExtents);
+    this.#crashed(daemon);
     this.#ended(restart);
   }
 
@@ -167,7 +169,7 @@ export class Operator {
         world.say(() => `operator: the stop failed: ${(error as Error).message}`);
         registers.flushFailed(world.nextOrder());
         daemon.process.kill();
-        this.options.budget.crashed(daemon.hotExtents);
+        this.#crashed(daemon);
       }
       this.#ended(restart);
     };
@@ -232,6 +234,11 @@ export class Operator {
       if (!components.includes(index) && !this.#commands.has(index)) this.command('insert', index);
   }
 
+  #crashed({ hotExtents: extents, sources: inStep, unnoted }: Daemon): void {
+    this.#hotExtents = extents;
+    this.options.budget.crashed({ extents, inStep, unnoted });
+  }
+
   #ended(restart: Restart): void {
     const { cluster, client } = this.options;
     if (!this.#isUp) this.#needsAll = true;
@@ -275,6 +282,8 @@ export class Operator {
       ...{ cluster, host, settings, named: named.map((index) => cluster.host(index)) },
       chance: chance.fork(`start ${this.#startCount}`),
       changed: (what, component, why) => this.#changed(what, component, why),
+      // A start writes no log, and with the first write the superblock may be on a disk before the new log is.
+      hotExtents: this.#hotExtents,
       repairing: (range, ended) => this.#repairing(range, ended),
     });
     this.#daemon = daemon;
@@ -333,7 +342,7 @@ export class Operator {
     const { world } = this.options.cluster;
     world.say(() => `operator: it does not start: ${error.message}`);
     daemon.process.kill();
-    this.options.budget.crashed(daemon.hotExtents);
+    this.#crashed(daemon);
     this.#daemon = null;
     if (!(error instanceof AssembleError)) {
       this.#needsAll = true;
