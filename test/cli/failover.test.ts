@@ -65,6 +65,7 @@ describe('a primary that dies', () => {
     expect(await primary.succeed('status')).toContain(`mirror/${hosts.name} waits: `);
     expect(await primary.fail('rebuild', hosts.name, primary.image)).toContain('does not run yet');
     expect(await primary.fail('attach', hosts.name)).toContain('does not run yet');
+    expect(await primary.fail('start', hosts.name, primary.image)).toContain(`pid: ${waiting.pid}.`);
 
     expect(await backup.succeed('demote', hosts.name)).toContain(`${backup.image} is served again`);
     const { code, stderr } = await starting.ended;

@@ -40,9 +40,10 @@ export async function runMirror(settings: MirrorSettings, around: DaemonSurround
   const pidFile = PidFile.take(paths.pidFile, lockFileExclusive, `mirror/${settings.name} is`);
   const signals = new StopSignals(around.log);
   try {
+    // It may wait for long, and whoever asks for it is to hear of this process, not of one that has died.
+    pidFile.write(process.pid);
     const { service, waiting } = await startService(settings, around, signals);
     endOnBugs(around, pidFile);
-    pidFile.write(process.pid);
     const stopped = signals.first;
     await around.ready?.();
     await Promise.race([service.whenStopping, waiting.whenStopped, stopped]);
