@@ -13,6 +13,16 @@ export interface Capabilities {
   readonly checksum: boolean;
 }
 
+/** What a device must be able to do for an operation. */
+export const CAPABILITY_OF: Readonly<Record<BlockOp, keyof Capabilities>> = {
+  read: 'read',
+  write: 'write',
+  flush: 'flush',
+  trim: 'trim',
+  'write-zeroes': 'writeZeroes',
+  checksum: 'checksum',
+};
+
 /**
  * One request. The device may keep it until `done` and not longer, so callers may reuse the object afterwards.
  * - read fills, write reads `lengthBytes` bytes of `buffer` from `bufferAt`; the buffer is lent until `done`.

@@ -1,16 +1,7 @@
 import { assert } from '../protocol/errors.js';
 import { REGION_SIZE_BYTES, isAligned, isInside } from '../protocol/geometry.js';
 import { checksumsBytes } from '../protocol/region-checksums.js';
-import type { BlockDevice, BlockIo, BlockOp, Capabilities } from './block-device.js';
-
-const CAPABILITY_OF: Readonly<Record<BlockOp, keyof Capabilities>> = {
-  read: 'read',
-  write: 'write',
-  flush: 'flush',
-  trim: 'trim',
-  'write-zeroes': 'writeZeroes',
-  checksum: 'checksum',
-};
+import { CAPABILITY_OF, type BlockDevice, type BlockIo } from './block-device.js';
 
 /**
  * Asserts what BlockIo promises: whoever starts a request has checked what came from outside, so a violation is a bug

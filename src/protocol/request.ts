@@ -75,7 +75,10 @@ export const createEchoedHeader = (): EchoedHeader => ({
   seqLow: 0,
 });
 
-/** As decodeHeader, from a Buffer. */
+/**
+ * As decodeHeader, of memory that differs from one delivery to the next: a DataView reads faster, but making one for each
+ * would cost more than that.
+ */
 export function decodeEchoedHeader(bytes: Buffer, at: number, into: EchoedHeader): void {
   assertRoom(bytes, at, HEADER.sizeBytes);
   into.offsetHigh = readU32(bytes, at + HEADER.offsetAt);

@@ -1,6 +1,6 @@
 import type { BlockDevice, BlockIo, Capabilities, DeviceError } from '../../device/block-device.js';
 import type { Clock } from '../../device/clock.js';
-import { PassedOnIo } from '../../device/wrappers/passed-on-io.js';
+import { PassedOnIo } from '../../device/wrappers/passed-on.js';
 
 /** Slows reads down to a steady rate, so that a person can watch them, and tells how much has been read. */
 export class SlowDevice implements BlockDevice {

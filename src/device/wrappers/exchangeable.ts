@@ -1,5 +1,5 @@
 import type { BlockDevice, BlockIo, Capabilities, DeviceError } from '../block-device.js';
-import { PassedOnIo } from './passed-on-io.js';
+import { PassedOnIo } from './passed-on.js';
 
 /**
  * A device in whose place another one can be put while somebody uses it: hold() lets what is under way end and keeps what

@@ -2,7 +2,7 @@ import type { BlockDevice, BlockIo, Capabilities, DeviceError } from '../block-d
 import { FlushTurns } from '../flush-turns.js';
 import { KEPT_BYTES_MAX } from '../limits.js';
 import { flush, isFlushDenial, request } from '../request.js';
-import { PassedOnIo } from './passed-on-io.js';
+import { PassedOnIo, withStart } from './passed-on.js';
 
 interface Kept {
   readonly offsetBytes: number;
@@ -168,16 +168,7 @@ export function watchFlushes(parent: BlockDevice, failed: () => void): BlockDevi
   const ended = (error: DeviceError | null): void => {
     if (error !== null && !isFlushDenial(error)) failed();
   };
-  return {
-    name: parent.name,
-    mediaSizeBytes: parent.mediaSizeBytes,
-    sectorSizeBytes: parent.sectorSizeBytes,
-    get can() {
-      return parent.can;
-    },
-    start: (io) => parent.start(io.op === 'flush' ? new WatchedIo(io, ended) : io),
-    close: () => parent.close(),
-  };
+  return withStart(parent, (io) => parent.start(io.op === 'flush' ? new WatchedIo(io, ended) : io));
 }
 
 class WatchedIo extends PassedOnIo {

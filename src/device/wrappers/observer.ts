@@ -1,5 +1,5 @@
 import type { BlockDevice, BlockIo, DeviceError } from '../block-device.js';
-import { PassedOnIo } from './passed-on-io.js';
+import { PassedOnIo, withStart } from './passed-on.js';
 
 /** Knows which request to the devices that it looks at has been under way for the longest time. */
 export class Observer {
@@ -14,20 +14,11 @@ export class Observer {
   /** Passes everything on to `parent`. */
   lookAt(parent: BlockDevice): BlockDevice {
     const underWay = this.#underWay;
-    return {
-      name: parent.name,
-      mediaSizeBytes: parent.mediaSizeBytes,
-      sectorSizeBytes: parent.sectorSizeBytes,
-      get can() {
-        return parent.can;
-      },
-      start(io) {
-        const observed = new ObservedIo(io, underWay);
-        underWay.add(observed);
-        parent.start(observed);
-      },
-      close: () => parent.close(),
-    };
+    return withStart(parent, (io) => {
+      const observed = new ObservedIo(io, underWay);
+      underWay.add(observed);
+      parent.start(observed);
+    });
   }
 }
 

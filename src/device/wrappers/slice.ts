@@ -3,7 +3,7 @@ import { assert } from '../../protocol/errors.js';
 import { REGION_SIZE_BYTES, isAligned, isInside, type ByteRange } from '../../protocol/geometry.js';
 import { DeviceError, type BlockDevice, type BlockIo, type Capabilities } from '../block-device.js';
 import { assertStartable } from '../check-io.js';
-import { PassedOnIo } from './passed-on-io.js';
+import { PassedOnIo } from './passed-on.js';
 
 export interface SliceOptions {
   readonly name?: string;

@@ -1,6 +1,6 @@
 import type { BlockIo, BlockOp, DeviceError } from '../../device/block-device.js';
 import type { Clock } from '../../device/clock.js';
-import { PassedOnIo } from '../../device/wrappers/passed-on-io.js';
+import { PassedOnIo } from '../../device/wrappers/passed-on.js';
 import { GENTLE_REGIONS, IN_FLIGHT_MAX, PIECE_REGIONS } from '../limits.js';
 
 /** Callers count as busy until they have been quiet for this long: two requests a second are always met gently. */

@@ -1,4 +1,4 @@
-import type { BlockDevice, BlockOp, Capabilities, DeviceError } from '../../device/block-device.js';
+import { CAPABILITY_OF, type BlockDevice, type DeviceError } from '../../device/block-device.js';
 import type { Clock } from '../../device/clock.js';
 import { FlushTurns } from '../../device/flush-turns.js';
 import type { ErrnoName } from '../../protocol/errno.js';
@@ -43,15 +43,6 @@ export interface SessionRequestsOptions {
   /** The device is done with a request. */
   readonly done: () => void;
 }
-
-const CAPABILITY_OF: Readonly<Record<BlockOp, keyof Capabilities>> = {
-  read: 'read',
-  write: 'write',
-  flush: 'flush',
-  trim: 'trim',
-  'write-zeroes': 'writeZeroes',
-  checksum: 'checksum',
-};
 
 /**
  * One session's requests from the moment they have come until their answers are with the kernel.

@@ -26,10 +26,9 @@ export interface WatchdogActions {
 export class Watchdog {
   /** Goes on, with all time, after stop(). */
   readonly clock: LivedClock;
-  #moves = -1;
-  #movedAtMs: number;
-  #sends: number;
-  #sentAtMs: number;
+  readonly #engine: StoodStill;
+  /** The sender's thread, which begins and ends. */
+  readonly #sender: StoodStill;
 
   constructor(
     private readonly memory: SessionMemory,
@@ -38,34 +37,14 @@ export class Watchdog {
     clock: Clock,
   ) {
     this.clock = new LivedClock(clock, () => this.#look());
-    this.#movedAtMs = this.clock.nowMs();
-    this.#sends = memory.sends;
-    this.#sentAtMs = this.#movedAtMs;
+    this.#engine = new StoodStill(() => memory.moves, this.clock);
+    this.#sender = new StoodStill(() => memory.sends, this.clock);
   }
 
   /** How long the engine has been where it is; while it reads, how long the client has been silent and taken nothing. */
   silentMs(): number {
-    const stillMs = this.#stillMs();
-    return this.memory.phase === PHASE.reading ? Math.min(stillMs, this.#sendingMs()) : stillMs;
-  }
-
-  /** Since the sender's thread began or ended. */
-  #sendingMs(): number {
-    const { sends } = this.memory;
-    if (sends !== this.#sends) {
-      this.#sends = sends;
-      this.#sentAtMs = this.clock.nowMs();
-    }
-    return this.clock.nowMs() - this.#sentAtMs;
-  }
-
-  #stillMs(): number {
-    const { moves } = this.memory;
-    if (moves !== this.#moves) {
-      this.#moves = moves;
-      this.#movedAtMs = this.clock.nowMs();
-    }
-    return this.clock.nowMs() - this.#movedAtMs;
+    const stillMs = this.#engine.ms();
+    return this.memory.phase === PHASE.reading ? Math.min(stillMs, this.#sender.ms()) : stillMs;
   }
 
   stop(): void {
@@ -96,5 +75,28 @@ export class Watchdog {
       default:
         break;
     }
+  }
+}
+
+/** For how long a number has been the same, whenever it was looked at. */
+class StoodStill {
+  #value: number;
+  #sinceMs: number;
+
+  constructor(
+    private readonly look: () => number,
+    private readonly clock: Pick<LivedClock, 'nowMs'>,
+  ) {
+    this.#value = look();
+    this.#sinceMs = clock.nowMs();
+  }
+
+  ms(): number {
+    const value = this.look();
+    if (value !== this.#value) {
+      this.#value = value;
+      this.#sinceMs = this.clock.nowMs();
+    }
+    return this.clock.nowMs() - this.#sinceMs;
   }
 }

@@ -1,4 +1,16 @@
-import type { BlockIo, BlockOp, DeviceError } from '../block-device.js';
+import type { BlockDevice, BlockIo, BlockOp, DeviceError } from '../block-device.js';
+
+/** `parent`, but that `start` has every request first, and passes it on. */
+export const withStart = (parent: BlockDevice, start: BlockDevice['start']): BlockDevice => ({
+  name: parent.name,
+  mediaSizeBytes: parent.mediaSizeBytes,
+  sectorSizeBytes: parent.sectorSizeBytes,
+  get can() {
+    return parent.can;
+  },
+  start,
+  close: () => parent.close(),
+});
 
 /** A request on its way to another device, where it may begin elsewhere; what its end means is for whoever passes it on. */
 export abstract class PassedOnIo implements BlockIo {
