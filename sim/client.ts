@@ -1,4 +1,5 @@
 import type { BlockDevice, DeviceError } from '../src/device/block-device.js';
+import { isFlushDenial } from '../src/device/request.js';
 import type { Budget } from './budget.js';
 import { ZEROES, fillSectors, readSector } from './content.js';
 import { SECTOR_BYTES } from './disk.js';
@@ -14,8 +15,6 @@ export interface ClientOptions {
   readonly registers: Registers;
   /** Left out without a mirror. */
   readonly budget?: Budget;
-  /** Whether anybody in step can flush, so that a good flush means what it says. True if left out. */
-  readonly canVouch?: () => boolean;
   /** What its first write says is larger than this; 0 if left out. No two clients of a world may say the same. */
   readonly firstNumber?: number;
   /** A request that takes longer hangs, as it is known by now. It was started then, when so many others were under way. */
@@ -59,10 +58,9 @@ export class Client {
     this.counts.flushes += 1;
     this.#send(mirror, { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null }, (error) => {
       if (error === null) {
-        if (this.options.canVouch?.() === false) return;
         registers.flushed(startedAt);
         budget?.flushed(startedAt);
-      } else {
+      } else if (!isFlushDenial(error)) {
         registers.flushFailed(world.nextOrder());
         budget?.flushFailed();
       }

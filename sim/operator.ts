@@ -109,11 +109,6 @@ export class Operator {
     return isOnly && !this.runsOn(this.options.cluster.host(index));
   }
 
-  /** Whether a component in step has flushed when a flush succeeds. */
-  get canVouch(): boolean {
-    return this.daemon?.mirror?.active.some(({ can }) => can.flush) === true;
-  }
-
   #isPlain(index: number): boolean {
     return this.options.cluster.host(index).isPlain;
   }

@@ -86,7 +86,6 @@ class Simulation {
       world,
       registers,
       budget,
-      canVouch: () => this.#operator.canVouch,
       hangMs: (fromMs, inFlight) => patience.allowedMs(fromMs, inFlight),
     });
     const overwrites = new Overwrites({

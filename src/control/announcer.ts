@@ -1,5 +1,6 @@
 import type { Component } from '../mirror/component.js';
 import type { Mirror } from '../mirror/mirror.js';
+import { type FlushPromise, flushPromiseOf } from '../mirror/mirror-flush.js';
 import type { ServerLog } from '../server/server-log.js';
 import type { HookCall, HookEvent, Hooks } from './hooks.js';
 
@@ -50,6 +51,13 @@ const ANNOUNCEMENTS: Readonly<Record<string, Announcement>> = {
   ),
 };
 
+const FLUSH_TEXTS: Readonly<Record<FlushPromise, string>> = {
+  kept: 'a component in step can flush again',
+  refused:
+    'no component in step can flush, so flushes fail until one can (unsafe-flush: answer them all the same)',
+  unsafe: 'no component in step can flush, and flushes are answered all the same, as unsafe-flush has it',
+};
+
 export interface AnnouncerOptions {
   /** Of the mirror. */
   readonly name: string;
@@ -61,6 +69,7 @@ export interface AnnouncerOptions {
 export class Announcer {
   #mirror: Mirror | null = null;
   #state: Mirror['state'] = 'COMPLETE';
+  #flushes: FlushPromise = 'kept';
 
   constructor(private readonly options: AnnouncerOptions) {}
 
@@ -93,12 +102,22 @@ export class Announcer {
     this.#tell('resized', null, null);
   }
 
-  /** Says if the mirror's state is another one. */
+  /** Says if the mirror's state, or what becomes of its flushes, is another one. */
   look(why: string | null = null): void {
+    if (this.#mirror !== null) this.#lookAtFlushes(flushPromiseOf(this.#mirror));
     const state = this.#mirror?.state ?? this.#state;
     if (state === this.#state) return;
     this.#state = state;
     this.#tell(state === 'COMPLETE' ? 'complete' : 'degraded', null, why);
+  }
+
+  #lookAtFlushes(flushes: FlushPromise): void {
+    if (flushes === this.#flushes) return;
+    this.#flushes = flushes;
+    const { name, log } = this.options;
+    const text = FLUSH_TEXTS[flushes];
+    log[flushes === 'kept' ? 'info' : 'error']({}, `Device ${name}: ${text}.`);
+    this.#tell(flushes === 'kept' ? 'flush' : 'no-flush', null, text);
   }
 
   /** It could not be started. */

@@ -16,6 +16,9 @@ export const HOOK_EVENTS = {
   rebuilt: 'a component is up to date',
   resized: 'the mirror has become larger while it was in use',
   repaired: 'a range that a component could not read was rewritten from another one',
+  'no-flush':
+    'no component in step can flush: flushes fail, or with unsafe-flush are answered and kept by nobody',
+  flush: 'a component in step can flush again',
   'split-brain': 'components were written without one another; neither side is touched',
   newer:
     'a component has data that the mirror, which was started without it, misses; neither side is touched',

@@ -31,6 +31,8 @@ export interface MirrorServiceOptions {
   /** 0 for as fast as it goes. */
   readonly resyncBytesPerSecond: number;
   readonly afterSplitBrain: SplitBrainPolicy;
+  /** See MirrorOptions. */
+  readonly isUnsafeFlushWanted: boolean;
   readonly controlPath: string;
   /**
    * With `degraded`: not without a remote component that is there and in use by somebody else, who may have taken over.
@@ -82,6 +84,7 @@ export function assembleOptions(
     ...(sliceBytes === null ? {} : { sliceBytes }),
     resyncBytesPerSecond: options.resyncBytesPerSecond,
     afterSplitBrain: options.afterSplitBrain,
+    isUnsafeFlushWanted: options.isUnsafeFlushWanted,
     idleMs: IDLE_CLEAN_MS,
     extentsMax: EXTENTS_MAX,
     // A slow link holds up the first write, but neither reads nor whoever starts the mirror.

@@ -3,6 +3,7 @@ import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { ComponentState } from '../mirror/component-state.js';
 import type { Mirror } from '../mirror/mirror.js';
+import { type FlushPromise, flushPromiseOf } from '../mirror/mirror-flush.js';
 import { NO_UUID } from '../protocol/superblock.js';
 import type { GgateStatus } from './front-ends.js';
 import type { NbdAddress } from '../server/nbd/nbd-server.js';
@@ -86,6 +87,8 @@ export interface MirrorStatus {
   readonly isAutosync: boolean;
   /** In gmirror's words: NOFAILSYNC, NOAUTOSYNC. */
   readonly flags: readonly string[];
+  /** What becomes of callers' flushes now. */
+  readonly flushes: FlushPromise;
   /** Written to since labels were last made clean. */
   readonly isDirty: boolean;
   readonly uuid: string;
@@ -131,6 +134,7 @@ export function statusOf(mirror: Mirror, around: Surroundings): MirrorStatus {
     sliceBytes: mirror.conduct.sliceBytes,
     isAutosync: mirror.isAutosync,
     flags: chosen({ NOFAILSYNC: mirror.settings?.noFailSync, NOAUTOSYNC: !mirror.isAutosync }),
+    flushes: flushPromiseOf(mirror),
     isDirty: mirror.log.size > 0,
     uuid: mirror.options.uuid,
     generation: current,

@@ -74,7 +74,7 @@ const NOTHING_KNOWN: Omit<MirrorStatus, 'name' | 'pid' | 'waitsFor' | 'component
   state: 'STARTING',
   ...{ mediaSizeBytes: 0, sectorSizeBytes: 0, balance: 'prefer', sliceBytes: 0, isAutosync: true, flags: [] },
   ...{ isDirty: false, uuid: NO_UUID, generation: NO_UUID, genid: 0, syncid: 0, isLossPending: false },
-  ...{ nbd: [], ggate: null, clients: 0, verify: null },
+  ...{ flushes: 'kept', nbd: [], ggate: null, clients: 0, verify: null },
 };
 
 const UNKNOWN_COMPONENT: Omit<ComponentStatus, 'name' | 'isLocal'> = {

@@ -43,14 +43,31 @@ interface Waiter {
   owed: DeviceError | null;
 }
 
-function noneFlushed([denied]: readonly Component[]): DeviceError {
-  return denied === undefined
-    ? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component')
-    : new DeviceError('DEVICE_IO', 'EOPNOTSUPP', `${denied.name} can not flush any more`);
+/**
+ * What becomes of a caller's flush: a component in step does it; or none can, and it fails; or none can, and it is
+ * answered as good, as the administrator has it.
+ */
+export type FlushPromise = 'kept' | 'refused' | 'unsafe';
+
+export interface FlushFacts {
+  readonly options: Pick<MirrorOptions, 'isUnsafeFlushWanted'>;
+  readonly active: readonly Component[];
 }
 
+export function flushPromiseOf({ options, active }: FlushFacts): FlushPromise {
+  if (active.some(({ can }) => can.flush)) return 'kept';
+  return options.isUnsafeFlushWanted === true ? 'unsafe' : 'refused';
+}
+
+const notKept = (): DeviceError =>
+  new DeviceError(
+    'DEVICE_IO',
+    'EOPNOTSUPP',
+    'no component in step can flush, so nothing tells that writes are safe',
+  );
+
 export interface FlushHost {
-  readonly options: Pick<MirrorOptions, 'events'>;
+  readonly options: Pick<MirrorOptions, 'events' | 'isUnsafeFlushWanted'>;
   readonly targets: readonly Component[];
   /** A loss is not recorded yet; until then nothing is answered. */
   readonly mustWait: boolean;
@@ -73,6 +90,8 @@ export class MirrorFlush {
    * next flush may succeed although they are gone: the caller's next flush fails in its place.
    */
   #owed: DeviceError | null = null;
+  /** A component that was in step at the end of the last flush has done it. */
+  #isKept = false;
 
   constructor(private readonly host: FlushHost) {}
 
@@ -107,7 +126,7 @@ export class MirrorFlush {
     if (owed !== null) throw owed;
   }
 
-  /** Rejects if no ACTIVE component could flush. */
+  /** Of the mirror's own. Those that can't flush do not fail it: what they were sent stays noted as not flushed. */
   async run(): Promise<void> {
     const error = await new Promise<DeviceError | null>((resolve) => {
       this.#turns.add({ answer: resolve, isCaller: false, owed: null });
@@ -131,7 +150,11 @@ export class MirrorFlush {
       // Whoever has asked by now may count on the same writes.
       for (const asked of [...callers, ...this.#turns.running]) if (asked.isCaller) asked.owed ??= owed;
     }
-    for (const waiter of waiters) waiter.answer(error ?? waiter.owed);
+    const isVain = !this.#isKept && this.host.options.isUnsafeFlushWanted !== true;
+    for (const waiter of waiters) {
+      const told = error ?? waiter.owed;
+      waiter.answer(told === null && waiter.isCaller && isVain ? notKept() : told);
+    }
   }
 
   async #flush(): Promise<DeviceError | null> {
@@ -143,15 +166,16 @@ export class MirrorFlush {
       const error = errors[index] ?? null;
       return error === null ? [] : [{ component, error }];
     });
+    const good = targets.filter(({ state }, index) => errors[index] === null && state === 'ACTIVE');
+    this.#isKept = good.some(({ can }) => can.flush);
     const denied = able.filter(({ isConnected, can }) => isConnected && !can.flush);
-    const isGood = targets.some(
-      (component, index) =>
-        errors[index] === null && component.state === 'ACTIVE' && !denied.includes(component),
-    );
     for (const component of denied)
       host.options.events.changed('unable to flush', component, component.trouble);
     for (const { component, error } of failures) this.#failed(component, error);
-    return isGood ? null : (failures[0]?.error ?? noneFlushed(denied));
+    if (good.length > 0) return null;
+    return (
+      failures[0]?.error ?? new DeviceError('DEVICE_LOST', 'ENXIO', 'the mirror has no ACTIVE component')
+    );
   }
 
   #failed(component: Component, error: DeviceError): void {

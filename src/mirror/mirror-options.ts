@@ -56,6 +56,8 @@ export interface MirrorOptions {
   /** Left out: labels keep what they say, and nothing is NOAUTOSYNC or NOFAILSYNC. */
   readonly settings?: MirrorSettings;
   readonly resyncBytesPerSecond: number;
+  /** Flushes are answered as good while no component in step can flush. Left out or false: they fail then. */
+  readonly isUnsafeFlushWanted?: boolean;
   /** Left out: 'disconnect'. */
   readonly afterSplitBrain?: SplitBrainPolicy;
 }

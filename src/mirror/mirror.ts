@@ -101,7 +101,7 @@ export class Mirror implements BlockDevice {
     return {
       read: true,
       write: true,
-      flush: can('flush'),
+      flush: true, // One that no component can do is answered: see MirrorFlush.
       trim: can('writeZeroes'),
       writeZeroes: can('writeZeroes'),
       checksum: can('checksum'),
@@ -272,7 +272,7 @@ export class Mirror implements BlockDevice {
     this.#set.prioritiesChanged();
   }
 
-  /** Rejects if no ACTIVE component could flush. */
+  /** Rejects if no ACTIVE component could flush that says it can. */
   flushAll(): Promise<void> {
     return this.#flush.run();
   }

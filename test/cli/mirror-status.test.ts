@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { checkStatuses } from '../../src/cli/mirrors/check-status.js';
 import { listLines } from '../../src/cli/mirrors/list-text.js';
-import { detailLines, statusLines } from '../../src/cli/mirrors/status-text.js';
+import { detailLines, flushLines, statusLines } from '../../src/cli/mirrors/status-text.js';
 import { mirrorPaths } from '../../src/control/paths.js';
 import { statusOf, type ComponentStatus, type MirrorStatus } from '../../src/control/status.js';
 import { lost, makeRig } from '../support/mirror-rig.js';
@@ -47,6 +48,7 @@ const mirror = (
   sliceBytes: 4096,
   isAutosync: true,
   flags: [],
+  flushes: 'kept',
   isDirty: false,
   uuid: 'a'.repeat(32),
   generation: '1'.repeat(32),
@@ -135,6 +137,18 @@ describe('status', () => {
     ]);
     expect(listLines(resters[0] ?? mirror('', []))).toContain('   Flags: HARDCODED, INACTIVE');
   });
+});
+
+test('flushes that nobody keeps are shown, and where they fail monitoring is told', () => {
+  const refused = mirror('data', [component('b', { canFlush: false })], { flushes: 'refused' });
+  const text = 'flushes fail: no component in step can flush';
+  expect(flushLines([refused])).toEqual([`mirror/data: ${text}`]);
+  expect(listLines(refused)).toContain(`   Flush: ${text}`);
+  expect(checkStatuses([refused])).toEqual({ exitCode: 4, lines: [`mirror/data COMPLETE, ${text}`] });
+  const unsafe = mirror('data', [component('b', { canFlush: false })], { flushes: 'unsafe' });
+  const words = 'flushes are answered and kept by nobody (unsafe-flush): no component in step can flush';
+  expect(checkStatuses([unsafe])).toEqual({ exitCode: 0, lines: [`mirror/data COMPLETE, ${words}`] });
+  expect(flushLines([mirror('data', [component('a')])])).toEqual([]);
 });
 
 test('list looks like that of gmirror, and adds what only we know', () => {

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { flush } from '../../src/device/request.js';
+import { flushPromiseOf } from '../../src/mirror/mirror-flush.js';
 import { clear, readBytes, start, writeBytes } from '../support/device-requests.js';
 import { comeBack, componentOf, MemberWorld, untilComplete } from '../support/member-world.js';
 import { lost, makeRig, type Rig, type RigDisk } from '../support/mirror-rig.js';
@@ -201,9 +203,11 @@ describe('section 12', () => {
     expect(areSame(rig)).toBe(true);
   });
 
-  test('where no component can flush, the mirror says so and claims nothing', () => {
-    expect(makeRig({ can: { flush: false } }).mirror.can.flush).toBe(false);
-    expect(makeRig().mirror.can.flush).toBe(true);
+  test('where no component can flush, the mirror says so and claims nothing', async () => {
+    const rig = makeRig({ can: { flush: false } });
+    expect(flushPromiseOf(rig.mirror)).toBe('refused');
+    await expect(flush(rig.mirror)).rejects.toMatchObject({ errno: 'EOPNOTSUPP' });
+    expect(flushPromiseOf(makeRig().mirror)).toBe('kept');
   });
 
   test('there may be eight components, seven of which are lost and come back', async () => {

@@ -5,7 +5,7 @@ import { withAttachments } from '../mirrors/attached.js';
 import { CHECK_EXIT, checkStatuses } from '../mirrors/check-status.js';
 import { diedText, requireNoneDied } from '../mirrors/died.js';
 import { addRunDirOption, askStatuses, type RunDirFlags } from '../mirrors/run-dir.js';
-import { attachedLines, detailLines, statusLines, waitingLines } from '../mirrors/status-text.js';
+import { attachedLines, detailLines, flushLines, statusLines, waitingLines } from '../mirrors/status-text.js';
 import { printResult, resultText, writeQuietly } from '../output.js';
 
 interface StatusFlags extends RunDirFlags {
@@ -30,7 +30,7 @@ Exit status of --check:
   0  every mirror is COMPLETE
   1  it can't be told: no mirror runs, or one does not answer or has died
   3  a mirror is DEGRADED, and what is missing is being copied
-  4  a mirror is DEGRADED, and a component is not there, waits for a person, or is deactivated
+  4  a mirror is DEGRADED, and a component is not there, waits for a person, or is deactivated; or its flushes fail
   5  a component was written without its mirror (SPLIT BRAIN, NEWER), is another mirror's, or has another size (RESIZED);
      also without --check
 
@@ -84,7 +84,9 @@ async function render(names: readonly string[], flags: StatusFlags, died: string
   const look = { isScript: flags.script === true, isGeomName: flags.geom === true };
   return resultText(flags.json === true, statuses, () => [
     ...statusLines(statuses, look),
-    ...(look.isScript ? [] : [...waitingLines(statuses), ...attachedLines(statuses)]),
+    ...(look.isScript
+      ? []
+      : [...waitingLines(statuses), ...attachedLines(statuses), ...flushLines(statuses)]),
     ...(flags.watch === true ? detailLines(statuses) : []),
   ]);
 }

@@ -2,6 +2,7 @@ import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { labelIdOf } from '../../mirror/ids.js';
 import type { ShownMirror } from './attached.js';
 import { ggateUris, nbdUri } from './endpoints.js';
+import { flushText } from './status-text.js';
 
 /** As `gmirror list` prints a mirror, with an empty line at its end; what only we know follows under names of ours. */
 export function listLines(mirror: ShownMirror): string[] {
@@ -24,6 +25,7 @@ export function listLines(mirror: ShownMirror): string[] {
     `   Mode: ${modeOf(mirror)}`,
     ...endpointLines(mirror),
     ...attachedFields(mirror),
+    ...flushFields(mirror),
     'Consumers:',
     ...mirror.components.flatMap((component, index) => componentLines(mirror, component, index + 1)),
     '',
@@ -67,6 +69,11 @@ function attachedFields({ attached = null }: ShownMirror): string[] {
   if (attached === null) return [];
   const mounted = attached.mountPoints.map((mountPoint) => `   Mounted: ${mountPoint}`);
   return [`   Attached: ${attached.device} (${attached.way})`, ...mounted];
+}
+
+function flushFields({ flushes }: MirrorStatus): string[] {
+  const text = flushText(flushes);
+  return text === null ? [] : [`   Flush: ${text}`];
 }
 
 const flagText = (flags: readonly string[]): string => (flags.length === 0 ? 'NONE' : flags.join(', '));

@@ -26,6 +26,7 @@ const conductPairs = (settings: MirrorSettings): Pair[] => [
   ['autosync', settings.isAutosync],
   ['resync-rate', settings.resyncBytesPerSecond],
   ['after-split-brain', settings.afterSplitBrain],
+  ['unsafe-flush', settings.isUnsafeFlushWanted],
 ];
 
 const frontPairs = ({ nbdPath, nbdTcp, ggate }: MirrorSettings): Pair[] => [

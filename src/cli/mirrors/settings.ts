@@ -28,6 +28,7 @@ type PlainOptions = Pick<
   | 'isAutosync'
   | 'resyncBytesPerSecond'
   | 'afterSplitBrain'
+  | 'isUnsafeFlushWanted'
 >;
 
 /** Everything that a command line or the configuration file can say about a running mirror. Paths are absolute: a daemon lives in `/`. */

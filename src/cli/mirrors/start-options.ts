@@ -187,6 +187,12 @@ export const START_OPTIONS = {
     kind: oneOf(SPLIT_BRAIN_POLICIES),
     fallback: 'disconnect',
   }),
+  unsafeFlush: option({
+    flags: '--unsafe-flush',
+    says: 'answer flushes as good also while no component in step can flush; they fail otherwise',
+    kind: YES_NO,
+    fallback: false,
+  }),
   hook: option({
     flags: '--hook <program>',
     says: 'call it when something happens to the mirror',

@@ -32,6 +32,7 @@ export function settingsOf(
     isAutosync: options.autosync,
     resyncBytesPerSecond: options.resyncRate,
     afterSplitBrain: options.afterSplitBrain,
+    isUnsafeFlushWanted: options.unsafeFlush,
     runDirectory: options.runDir,
     nbdPath: options.nbdSocket,
     nbdTcp: nbdTcpOf(options),

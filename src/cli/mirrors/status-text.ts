@@ -59,6 +59,20 @@ export function troubleText(component: ComponentStatus): string {
 export const waitingLines = (mirrors: readonly MirrorStatus[]): string[] =>
   mirrors.flatMap(({ name, waitsFor }) => (waitsFor === null ? [] : [`mirror/${name} waits: ${waitsFor}`]));
 
+/** Mirrors whose flushes nobody keeps, and what becomes of those. */
+export const flushLines = (mirrors: readonly Pick<MirrorStatus, 'name' | 'flushes'>[]): string[] =>
+  mirrors.flatMap(({ name, flushes }) => {
+    const text = flushText(flushes);
+    return text === null ? [] : [`mirror/${name}: ${text}`];
+  });
+
+export function flushText(flushes: MirrorStatus['flushes']): string | null {
+  if (flushes === 'kept') return null;
+  const outcome =
+    flushes === 'refused' ? 'flushes fail' : 'flushes are answered and kept by nobody (unsafe-flush)';
+  return `${outcome}: no component in step can flush`;
+}
+
 /** The block devices that were made of them. */
 export function attachedLines(mirrors: readonly ShownMirror[]): string[] {
   return mirrors.flatMap(({ name, attached = null }) =>

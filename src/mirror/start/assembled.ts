@@ -33,6 +33,8 @@ export interface AssembleOptions {
   readonly resyncBytesPerSecond: number;
   /** What is done about a split brain of which both sides tell what differs. Left out: 'disconnect'. */
   readonly afterSplitBrain?: SplitBrainPolicy;
+  /** See MirrorOptions. */
+  readonly isUnsafeFlushWanted?: boolean;
   /** Names of providers whose own writes a person has given up, to settle a split brain; an error where there is none. */
   readonly discard?: readonly string[];
   /** Start from a component that a resync to it has left as a mixture, if it is the only one that is there. Left out: no. */

@@ -1,6 +1,7 @@
 import { type BlockDevice, DeviceError } from '../../device/block-device.js';
 import type { Clock, Timer } from '../../device/clock.js';
 import { LivedClock } from '../../device/lived-clock.js';
+import { isFlushDenial } from '../../device/request.js';
 import type { Features } from '../../protocol/capabilities.js';
 import type { ErrnoName } from '../../protocol/errno.js';
 import type { AccessMode } from '../../protocol/handshake.js';
@@ -243,7 +244,7 @@ export class DeviceSession {
     const done = (error: DeviceError | null): void => {
       timer.cancel();
       if (error !== null) {
-        this.#debt.owe(error);
+        if (!isFlushDenial(error)) this.#debt.owe(error);
         this.options.events.failed(error);
       }
       this.#finish(error === null);

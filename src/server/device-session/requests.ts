@@ -1,6 +1,8 @@
 import { CAPABILITY_OF, type BlockDevice, type DeviceError } from '../../device/block-device.js';
 import type { Clock } from '../../device/clock.js';
 import { FlushTurns } from '../../device/flush-turns.js';
+import { isFlushDenial } from '../../device/request.js';
+import { FEATURE } from '../../protocol/capabilities.js';
 import type { ErrnoName } from '../../protocol/errno.js';
 import { assert } from '../../protocol/errors.js';
 import {
@@ -218,7 +220,8 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
 
   #flushOutcome(outcome: DeviceError | null): DeviceError | null {
     const error = outcome ?? this.options.debt.pay();
-    this.flushError = error ?? this.flushError;
+    // One that no device has done loses nothing: the next good one covers it.
+    if (!isFlushDenial(error)) this.flushError = error ?? this.flushError;
     // What it should have covered is still not safe.
     if (error !== null) this.isDirty = true;
     return error;
@@ -258,8 +261,15 @@ export class SessionRequests implements RequestSink<EchoedHeader, ErrnoName> {
   #fail(request: ServedRequest, error: DeviceError): void {
     this.counters.requests += 1;
     this.counters.errors += 1;
-    this.#answerShortly(request.header, error.errno, request.dataBytes);
+    const errno = this.#errnoOf(request, error);
+    this.#answerShortly(request.header, errno, request.dataBytes);
     this.options.failed(error);
+  }
+
+  /** A kernel takes a disk that knows no flush for one that needs none; a client of ours knows better. */
+  #errnoOf({ op }: ServedRequest, error: DeviceError): ErrnoName {
+    const isOurs = this.options.terms.features.has(FEATURE.flush);
+    return op === 'flush' && !isOurs && isFlushDenial(error) ? 'EIO' : error.errno;
   }
 
   /** The device has let go of it. Of a good read the memory went to its answer. */

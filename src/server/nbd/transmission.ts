@@ -1,4 +1,5 @@
 import type { BlockDevice, BlockIo, DeviceError } from '../../device/block-device.js';
+import { isFlushDenial } from '../../device/request.js';
 import { assert } from '../../protocol/errors.js';
 import { toNbdErrno, type NbdErrnoName } from '../../protocol/nbd-errno.js';
 import {
@@ -198,7 +199,9 @@ export class Transmission implements RequestSink<NbdRequestHeader, NbdErrnoName>
   }
 
   #fail(request: ServedRequest, error: DeviceError): void {
-    const errno = toNbdErrno(error.errno);
+    // Who is told that a device has no flush may take that for one that needs none.
+    const mustNotPass = request.op === 'flush' || request.isFua;
+    const errno = mustNotPass && isFlushDenial(error) ? 'EIO' : toNbdErrno(error.errno);
     this.stats.errors += 1;
     this.options.events.failed(error);
     if (request.op !== 'read') {

@@ -134,6 +134,16 @@ describe('a session on a block device', () => {
     expect((await rig.answers()).map(({ errorNumber }) => errorNumber)).toEqual([45, 45]);
   });
 
+  test.each([
+    { who: 'a kernel', features: [], errorNumber: 5 },
+    { who: 'a client of ours', features: [FEATURE.flush], errorNumber: 45 },
+  ])('tells $who of a flush that a mirror has nobody to do', async ({ features, errorNumber }) => {
+    const rig = new DeviceSessionRig({ features: Features.of(...features) });
+    rig.device.plan = ({ op }) => (op === 'flush' ? { kind: 'fail', errno: 'EOPNOTSUPP' } : null);
+    rig.deliver(request(COMMAND.write, RIG_MEDIA_BYTES, 0, 1), request(COMMAND.flush, 0, 0, 2));
+    expect((await rig.answers()).map((answer) => answer.errorNumber)).toEqual([errorNumber, errorNumber]);
+  });
+
   test('writes nothing of a write that was cut short', async () => {
     const whole = write(0, pattern(4096, 1), 1);
     for (const cutBytes of [1, 22, 23, 24, 4000, whole.length - 1]) {

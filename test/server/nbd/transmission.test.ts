@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
-import { NBD_COMMAND } from '../../../src/protocol/nbd.js';
+import { NBD_COMMAND, NBD_COMMAND_FLAG } from '../../../src/protocol/nbd.js';
 import { WINDOW_BYTES_MAX, WINDOW_REQUESTS_MAX } from '../../../src/server/stream/limits.js';
 import { pattern } from '../../support/device-requests.js';
 import { FaultDevice } from '../../support/fault-device.js';
@@ -57,6 +57,14 @@ describe.each([{ isStructured: false }, { isStructured: true }])(
         expect(Math.max(...recorder.events.map((event) => event.lengthBytes))).toBe(MIB);
       },
     );
+
+    test('a flush that the device can not do is an error like any, so that nobody takes it for needless', async () => {
+      const { client, faults } = await serve(mode);
+      faults.plan = (io) => (io.op === 'flush' ? { kind: 'fail', errno: 'EOPNOTSUPP' } : null);
+      expect(await client.request({ command: flush })).toMatchObject({ kind, errno: 5 });
+      const fua = { command: writeZeroes, lengthBytes: 512, flags: NBD_COMMAND_FLAG.fua };
+      expect(await client.request(fua)).toMatchObject({ kind, errno: 5 });
+    });
 
     test('a failed request is answered with its errno, and the connection goes on', async () => {
       const { client, faults } = await serve(mode);
