@@ -184,7 +184,6 @@ export class MirrorService implements RunningMirror {
   /** Makes the mirror larger while it is in use. Rejects with ControlError. */
   async resize(size: ResizeOptions['size']): Promise<Resized> {
     const { name, random, log } = this.options;
-    if (this.#stopping !== null) throw new ControlError(`mirror/${name} is being stopped`);
     try {
       const resized = await resizeRunning(
         {
@@ -239,6 +238,7 @@ export class MirrorService implements RunningMirror {
   }
 
   #stop(): Promise<void> {
+    this.#gate.shut(`mirror/${this.options.name} is being stopped`);
     this.#stopping ??= this.#stopInOrder();
     return this.#stopping;
   }

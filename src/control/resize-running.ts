@@ -103,17 +103,27 @@ const openersOf = ({ openers, mirror }: AssembledMirror): ProviderOpener[] =>
     return component === undefined ? opener : { ...opener, priority: component.identity.priority };
   });
 
-/** While a mirror is resized nobody asks it anything else: who does is answered afterwards. */
+/**
+ * While a mirror is resized nobody asks it anything else: who does is answered afterwards. And while it is stopped nobody
+ * changes it.
+ */
 export class ResizeGate {
   /** Requests under way that may change something. */
   #underWay = 0;
   #resize: Promise<unknown> | null = null;
+  #refusal: string | null = null;
 
-  /** Runs what was asked. Rejects with ControlError for a resize beside something else. */
+  /** From now on all that would change something is refused with this sentence. */
+  shut(refusal: string): void {
+    this.#refusal = refusal;
+  }
+
+  /** Runs what was asked. Rejects with ControlError for a resize beside something else, and after shut(). */
   async pass<Answer>(command: string, run: () => Promise<Answer>): Promise<Answer> {
     // Another one that has waited, too, may have begun since.
     while (this.#resize !== null) await this.free();
     if (command === 'status' || command === 'stop') return await run();
+    if (this.#refusal !== null) throw new ControlError(this.#refusal);
     if (command !== 'resize') {
       this.#underWay += 1;
       return await run().finally(() => (this.#underWay -= 1));

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makeFakeLogger, type FakeLogger } from '../support/fake-logger.js';
@@ -186,15 +187,21 @@ describe('ggated in the foreground', () => {
     expect(await RawClient.attach({ port: program.port, path: image })).toBe(EPERM);
   });
 
-  test('ends with 1 and says so after an error that nobody expected', async () => {
-    const bug = scratch.path('bug.mjs');
-    writeFileSync(bug, "process.on('SIGUSR2', () => { throw new Error('boom'); });");
+  test('ends at once and says so after an error that nobody expected, also beside a disk that hangs', async () => {
+    const [bug, silent] = [scratch.path('bug.mjs'), scratch.path('silent')];
+    execFileSync('mkfifo', [silent]);
+    writeFileSync(
+      bug,
+      `import { open } from 'node:fs';
+       process.on('SIGUSR2', () => { open('${silent}', 'r', () => {}); throw new Error('boom'); });`,
+    );
     const program = ggated(['-v', '-a', '127.0.0.1', '-p', '0', '-F', pidFile, exportsFile], {
       NODE_OPTIONS: `--import=${bug}`,
     });
     await until('the pid file', () => readPidFile(pidFile) === program.pid);
     process.kill(program.pid, 'SIGUSR2');
-    expect(await program.ended).toBe(1);
+    await program.ended;
+    expect(program.child.signalCode).toBe('SIGKILL');
     expect(program.output()).toMatch(/^error: this is a bug, please report it: boom/m);
     expect(existsSync(pidFile)).toBe(false);
   });

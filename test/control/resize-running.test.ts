@@ -204,6 +204,23 @@ test.each([
   },
 );
 
+test('who would change a mirror that is being stopped is refused with one line, also who has waited; status and stop are answered', async () => {
+  const gate = new ResizeGate();
+  let finish: () => void = () => undefined;
+  const ran: string[] = [];
+  const say = (what: string) => (): Promise<void> => Promise.resolve(void ran.push(what));
+  const resizing = gate.pass('resize', () => new Promise<void>((resolve) => (finish = resolve)));
+  const waiting = gate.pass('rebuild', say('rebuild'));
+  gate.shut('mirror/m is being stopped');
+  finish();
+  await resizing;
+  await expect(waiting).rejects.toThrow(new ControlError('mirror/m is being stopped'));
+  for (const command of ['insert', 'verify', 'destroy', 'resize'])
+    await expect(gate.pass(command, say(command))).rejects.toThrow(ControlError);
+  for (const command of ['status', 'stop']) await gate.pass(command, say(command));
+  expect(ran).toEqual(['status', 'stop']);
+});
+
 describe('while a mirror is resized', () => {
   test('who asks something else is answered afterwards', async () => {
     const gate = new ResizeGate();

@@ -48,7 +48,8 @@ export function endOnBugs(
   process.on('uncaughtException', (error) => {
     around.log.fatal({ err: error }, `this is a bug, please report it: ${error.message}`);
     pidFile?.remove();
-    const end = (): never => process.exit(1);
+    // process.exit() would wait for the thread of a hung disk for ever.
+    const end = (): boolean => process.kill(process.pid, 'SIGKILL');
     around.closeLog().then(end, end);
   });
 }
