@@ -43,7 +43,8 @@ export function slotTable(
   for (const component of members) {
     const { slot, uuid } = component.identity;
     // A mixture is no source, whatever others have; and what it says of one that is would keep that from starting.
-    const isTold = component.state === 'ACTIVE' && component !== writer && writer?.state !== 'SYNCHRONIZING';
+    // Whoever has failed to be told counts as lost there at once: a crash may come before that is noted.
+    const isTold = component !== writer && writer?.state !== 'SYNCHRONIZING';
     const isEarly = isTold && confirmed(slot) !== state.current;
     const noted = state.lostAt[slot] ?? NO_UUID;
     const lostAt = noted === NO_UUID && isEarly ? confirmed(slot) : noted;
