@@ -72,6 +72,10 @@ const MISSING =
   '1 of 2 components is missing, and may have newer data; ' +
   "make it reachable, or start without it with '--degraded': ";
 
+const USED =
+  '1 of 2 components is missing, and may have newer data; ' +
+  'first end what uses it, which may be the mirror on another machine: ';
+
 async function stop(): Promise<void> {
   await world.stopAndRead();
 }
@@ -142,7 +146,7 @@ describe('a start is refused in one line, and leaves all data alone:', () => {
     symlinkSync(a, link);
     // Whichever was opened first has it.
     expect((await refused(a, link)).replace('link.img', 'a.img')).toBe(
-      `${MISSING}a.img is in use: this very process writes to it; end that first`,
+      `${USED}a.img is in use: this very process writes to it; end that first`,
     );
   });
 
@@ -186,7 +190,7 @@ describe('an image has one writer:', () => {
       expect(isLocked).toBe(true);
       const uri = world.uri.replace(`${world.scratch.folder}/`, '');
       expect(await refused(world.local, world.uri)).toBe(
-        `${MISSING}${uri}: the server refuses with EBUSY; another client is writing to it`,
+        `${USED}${uri}: the server refuses with EBUSY; another client is writing to it`,
       );
     } finally {
       closeSync(fd);
@@ -198,7 +202,7 @@ describe('an image has one writer:', () => {
   test.skipIf(!canUseLoop())('an image under a loop device is left alone', async () => {
     await world.succeed('label', 'm', a, b);
     await withLoopDevice(b, [], async (device) => {
-      expect(await refused(a, b)).toBe(`${MISSING}b.img is in use: it backs ${device}; end that first`);
+      expect(await refused(a, b)).toBe(`${USED}b.img is in use: it backs ${device}; end that first`);
     });
     await start(a, b);
   });

@@ -117,7 +117,7 @@ const isSuspect = ({ superblock, isFlushDoubtful }: PresentComponent): boolean =
   isFlushDoubtful || superblock.slots[superblock.slot]?.isMarked === true;
 
 function run(source: PresentComponent, input: AssemblyInput): AssemblyDecision {
-  const { present, isDegradedAllowed, preferredSource } = input;
+  const { present, isDegradedAllowed, isMissingUsed = false, preferredSource } = input;
   const { slots, current } = source.superblock;
   const missing: BehindComponent[] = [];
   const inactive: number[] = [];
@@ -151,7 +151,7 @@ function run(source: PresentComponent, input: AssemblyInput): AssemblyDecision {
     lostAt[slot] = found.superblock.current;
   }
   const unexpected = missing.filter(({ slot }) => !inactive.includes(slot));
-  if (unexpected.length > 0 && !isDegradedAllowed) return missingRefusal(source, unexpected);
+  if (unexpected.length > 0 && !isDegradedAllowed) return missingRefusal(source, unexpected, isMissingUsed);
   const outcome = { outcome: 'run', source: source.superblock.slot, beginsGeneration: isOutside } as const;
   // They may have got something from one that is given up, of which nobody here will know.
   const unsure = isSplit ? missing.map((one) => ({ ...one, isUnheard: true })) : missing;

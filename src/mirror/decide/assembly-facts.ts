@@ -21,6 +21,8 @@ export interface AssemblyInput {
   readonly present: readonly PresentComponent[];
   /** Start although components are missing. */
   readonly isDegradedAllowed: boolean;
+  /** Somebody else uses one that is missing, which may be the mirror itself, on another machine. Left out: nobody. */
+  readonly isMissingUsed?: boolean;
   /** Slots of components that are there, and whose changes a person has given up, should there be a split brain. */
   readonly discarded?: readonly number[];
   /** The slot of a component that is there and whose data a person has chosen. */

@@ -19,12 +19,18 @@ export const noSource = (components: readonly PresentComponent[], why: string, o
   split: null,
 });
 
-export function missingRefusal(source: PresentComponent, missing: readonly BehindComponent[]): Refusal {
+/** Whoever hears of it at night does what it says: to start without one that is in use would make two writers. */
+export function missingRefusal(
+  source: PresentComponent,
+  missing: readonly BehindComponent[],
+  isMissingUsed: boolean,
+): Refusal {
   const count = source.superblock.slots.filter(({ componentUuid }) => componentUuid !== NO_UUID).length;
   const [are, them] = missing.length === 1 ? ['is', 'it'] : ['are', 'them'];
-  const message =
-    `${missing.length} of ${count} components ${are} missing, and may have newer data; ` +
-    `make ${them} reachable, or start without ${them} with '--degraded'`;
+  const way = isMissingUsed
+    ? `first end what uses ${missing.length === 1 ? 'it' : 'one of them'}, which may be the mirror on another machine`
+    : `make ${them} reachable, or start without ${them} with '--degraded'`;
+  const message = `${missing.length} of ${count} components ${are} missing, and may have newer data; ${way}`;
   const { isRunning, slots } = source.superblock;
   const isAfterCrash = isRunning && missing.some(({ slot }) => slots[slot]?.lostAt === NO_UUID);
   return { outcome: 'refuse', code: 'ASSEMBLE_MISSING', message, split: null, isAfterCrash };

@@ -33,6 +33,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
     const input = {
       present: found.map(({ facts }) => facts),
       isDegradedAllowed: options.degraded,
+      isMissingUsed: assembly.providers.some((one) => one.state === 'failed' && one.isUsed),
       isMixtureAllowed: options.allowsMixture === true,
       ...chosenOf(found, options),
     };

@@ -26,7 +26,9 @@ export type FoundProvider =
   | PresentProvider
   | BareProvider
   /** `why` is a clause whose subject is the provider; of one that failed to open, a sentence. */
-  | { readonly state: 'none' | 'damaged' | 'failed'; readonly name: string; readonly why: string };
+  | { readonly state: 'none' | 'damaged'; readonly name: string; readonly why: string }
+  /** `isUsed`: somebody else has it open. */
+  | { readonly state: 'failed'; readonly name: string; readonly why: string; readonly isUsed: boolean };
 
 /** What an opener is to the mirror. */
 export interface ClaimedProvider {
@@ -235,6 +237,6 @@ async function find(opener: ProviderOpener): Promise<FoundProvider> {
     return { state: 'ok', name, facts, label, media, store };
   } catch (error) {
     if (!(error instanceof DeviceError)) throw error;
-    return { state: 'failed', name, why: error.message };
+    return { state: 'failed', name, why: error.message, isUsed: error.errno === 'EBUSY' };
   }
 }
