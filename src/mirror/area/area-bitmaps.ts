@@ -118,14 +118,13 @@ export class AreaBitmaps {
       const newest = new Map<BlockPair, Buffer>();
       for (const pair of members)
         newest.set(pair, blocks[(pair.newestAt - at) / AREA_BLOCK_BYTES] ?? (await this.#reread(pair)));
-      // A read may have gone astray: only what is sound, and of this area, is written again.
-      const sound = blocks.flatMap((block, index) =>
-        block === null || blockState(block, AREA_KIND.bitmap, this.areaId) !== 'valid'
-          ? []
-          : [{ at: at + index * AREA_BLOCK_BYTES, block }],
-      );
-      for (const block of newest.values()) {
-        if (blockState(block, AREA_KIND.bitmap, this.areaId) === 'valid') continue;
+      // A read may have gone astray: only what is sound, and belongs there, is written again.
+      const sound = blocks.flatMap((block, index) => {
+        const blockAt = at + index * AREA_BLOCK_BYTES;
+        return block !== null && this.#belongsAt(blockAt, block) ? [{ at: blockAt, block }] : [];
+      });
+      for (const [pair, block] of newest) {
+        if (this.#belongsAt(pair.newestAt, block)) continue;
         const message = `${this.io.name}: a bitmap block that was sound reads as something else now`;
         throw new DeviceError('DEVICE_IO', 'EIO', message);
       }
@@ -136,6 +135,13 @@ export class AreaBitmaps {
         this.#written.add(pair);
       }
     }
+  }
+
+  #belongsAt(at: number, block: Buffer): boolean {
+    const key = Math.floor((at - bitmapPairAt(this.mediaSizeBytes, 0, 0)) / PAIR_BYTES);
+    const pairCount = bitmapBlockCount(this.mediaSizeBytes);
+    const place = this.#placeOf(Math.floor(key / pairCount), key % pairCount);
+    return readCopy(place, block, this.areaId).state === 'valid';
   }
 
   /** Of a block that could be read when it was found: rejects with why it can't be now. */
