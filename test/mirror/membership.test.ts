@@ -6,6 +6,7 @@ import { readBytes, writeBytes } from '../support/device-requests.js';
 import {
   comeBack,
   componentOf,
+  DISK_BYTES,
   INSERTED,
   MemberWorld,
   statesOf,
@@ -227,6 +228,28 @@ describe('deactivate', () => {
     await untilComplete(running);
     expect(componentOf(running, 'b').counters.bytesWritten).toBe(before);
     await running.close();
+  });
+
+  test('that fails since the others do leaves them no right to start without the one that went on', async () => {
+    const world = await new MemberWorld('ab').create('ab');
+    const running = await world.start('ab');
+    // It gets to know that b is out of use, and fails before it is.
+    world.plans.set('a', ({ op, offsetBytes }) =>
+      op === 'write' && offsetBytes >= DISK_BYTES - 4096 ? { kind: 'fail', errno: 'EIO' } : null,
+    );
+    await expect(running.members.deactivate(componentOf(running, 'b'))).rejects.toThrow(
+      "m: Can't deactivate the last ACTIVE component b.",
+    );
+    await writeBytes(running.mirror, 0, block(1));
+    await running.close();
+    world.plans.clear();
+    world.gone.add('b');
+    await expect(world.start('ab')).rejects.toThrow('1 of 2 components is missing, and may have newer data');
+    world.gone.clear();
+    const again = await world.start('ab');
+    await untilComplete(again);
+    expect(await at(again, 0)).toEqual(block(1));
+    await again.close();
   });
 
   test('never takes the last ACTIVE one', async () => {

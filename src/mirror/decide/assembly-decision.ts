@@ -135,7 +135,8 @@ function run(source: PresentComponent, input: AssemblyInput): AssemblyDecision {
     if (found === undefined || !isInUse(found, source)) {
       const isNew = record.lostAt === NO_UUID;
       missing.push({ slot, isFull: record.isFull || isOutside, isUnheard: record.isUnheard || isNew });
-      if (found !== undefined || record.isInactive) inactive.push(slot);
+      // One that was to be put out of use, and was never lost, may have gone on without those that were told of it.
+      if (found !== undefined || (record.isInactive && !isNew)) inactive.push(slot);
       if (isNew) lostAt[slot] = current;
       continue;
     }
