@@ -39,6 +39,7 @@ export class HostClock {
   readonly #path: string;
   readonly #shimPath: string;
   #wrongByMs = 0;
+  readonly #preloaded: string[] = [];
 
   constructor(
     folder: string,
@@ -53,7 +54,12 @@ export class HostClock {
 
   /** What a program of the host needs in its environment. */
   get environment(): Readonly<Record<string, string>> {
-    return { NODE_OPTIONS: `--require=${this.#shimPath}` };
+    return { NODE_OPTIONS: [`--require=${this.#shimPath}`, ...this.#preloaded].join(' ') };
+  }
+
+  /** Another option that Node.js is started with there from now on. */
+  preload(option: string): void {
+    this.#preloaded.push(option);
   }
 
   /** What a program's command line begins with to be started at another uptime. It becomes the program itself. */

@@ -17,6 +17,13 @@ export function inStep(images: readonly string[], mediaSizeBytes: number): strin
     .map(({ image }) => image);
 }
 
+/** Throws if somebody had lost one of them, or was copying to it. */
+export function requireInStep(images: readonly string[], mediaSizeBytes: number): void {
+  const whole = inStep(images, mediaSizeBytes);
+  const behind = images.filter((image) => !whole.includes(image));
+  if (behind.length > 0) throw new Error(`${behind.join(', ')}: not in step, as the superblocks say`);
+}
+
 /** The newer one of its copies. */
 function superblockOf(image: string, mediaSizeBytes: number): Superblock {
   const fd = openSync(image, 'r');

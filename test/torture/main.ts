@@ -4,12 +4,14 @@ import { parseArgs } from 'node:util';
 import { inWords, missingIn, sumOf, type Happened } from './happened.js';
 import { canMakeHosts } from './hosts.js';
 import { makeFolder } from './leftovers.js';
+import { isMistake, MISTAKES } from './mistakes.js';
 import { torture } from './torture.js';
 
 const USAGE = `usage: npm run torture -- [options]
   --seconds N   go on for so long (120); longer runs change the seed every ten minutes
   --seed N      the first seed (by the clock)
   --keep        leave images and logs where they are, and say where
+  --mistake M   have programs do something wrong, which must be found (${Object.keys(MISTAKES).join(', ')})
   --quiet       print only the result
 `;
 const LIFE_SECONDS = 600;
@@ -24,6 +26,7 @@ async function main(): Promise<number> {
       seconds: { type: 'string', default: '120' },
       seed: { type: 'string', default: String(Math.floor(Date.now() / 1000)) },
       keep: { type: 'boolean', default: false },
+      mistake: { type: 'string' },
       quiet: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -33,6 +36,11 @@ async function main(): Promise<number> {
     return 0;
   }
   const [seconds, firstSeed] = [Number(values.seconds), Number(values.seed)];
+  const { mistake } = values;
+  if (mistake !== undefined && !isMistake(mistake)) {
+    process.stderr.write(USAGE);
+    return 2;
+  }
   if (!(seconds > 0) || !Number.isSafeInteger(firstSeed) || firstSeed < 0 || firstSeed >= 2 ** 32) {
     process.stderr.write(USAGE);
     return 2;
@@ -49,7 +57,14 @@ async function main(): Promise<number> {
   for (let seed = firstSeed; leftSeconds > 0; seed++, leftSeconds -= LIFE_SECONDS) {
     const folder = makeFolder();
     const lifeSeconds = Math.min(leftSeconds, LIFE_SECONDS);
-    const result = await torture({ seed, seconds: lifeSeconds, folder, tell, signal: interrupt.signal });
+    const result = await torture({
+      seed,
+      seconds: lifeSeconds,
+      folder,
+      tell,
+      mistake,
+      signal: interrupt.signal,
+    });
     if (result.problem !== null && values.quiet) for (const line of result.events) say(line);
     say(result.summary);
     happened = sumOf(happened, result.happened);

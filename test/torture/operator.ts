@@ -87,7 +87,8 @@ export class Operator {
       await mirror.run('verify', mirror.name);
       return true;
     } catch (error) {
-      return this.#notYet(error, /is not verified|nothing to be compared/);
+      const found = String((error as { readonly stdout?: unknown }).stdout);
+      return this.#notYet(new Error(`${String(error)}\n${found}`), /is not verified|nothing to be compared/);
     }
   }
 

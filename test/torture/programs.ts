@@ -1,21 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { familyOf, killFamily, pauseFamily, untilGone } from '../support/families.js';
 import { until } from '../support/until.js';
 import type { HostClock } from './host-clock.js';
 import type { Host } from './hosts.js';
+import { packageRoot } from './mistakes.js';
 
 /** More than a mirror waits for its clients and its disks. */
 const STOP_MS = 120_000;
-
-/** This file may run from where the compiler has put it. */
-function packageRoot(): string {
-  let folder = import.meta.dirname;
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
-}
 
 const GGMIRROR = join(packageRoot(), 'dist/cli/ggmirror.js');
 

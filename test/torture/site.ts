@@ -6,6 +6,7 @@ import type { SeededRandom } from '../support/seeded-random.js';
 import { Backup } from './backup.js';
 import { HostClocks } from './host-clock.js';
 import { Hosts } from './hosts.js';
+import { MISTAKES, optionsFor, type Mistake } from './mistakes.js';
 import { MirrorDaemon } from './mirror-daemon.js';
 
 const MIB = 1_048_576;
@@ -22,6 +23,8 @@ export interface SiteOptions {
   readonly folder: string;
   readonly random: SeededRandom;
   readonly endedByItself: (what: string) => void;
+  /** What programs do wrong; null for programs as they are. */
+  readonly mistake: Mistake | null;
 }
 
 /** Every step is to be tried, in this order, whatever becomes of the others. */
@@ -66,6 +69,7 @@ export class Site {
       clock: this.clocks.of('primary'),
       endedByItself,
     });
+    this.#plant();
   }
 
   /** Paths by name, the local one first. */
@@ -84,6 +88,13 @@ export class Site {
     const uris = this.backups.map(({ uri }) => uri);
     await this.mirror.run('label', '-b', balance, NAME, this.local, ...uris);
     await this.mirror.start();
+  }
+
+  #plant(): void {
+    const { mistake, folder } = this.options;
+    if (mistake === null) return;
+    const option = optionsFor(mistake, folder);
+    for (const clock of this.clocks.all) if (clock.host.startsWith(MISTAKES[mistake])) clock.preload(option);
   }
 
   #mount(disk: string): void {

@@ -6,7 +6,8 @@ import { EventLog } from './event-log.js';
 import { FailOver } from './fail-over.js';
 import { canMakeFileSystems, FileSystem } from './file-system.js';
 import { consequencesIn, inWords, sumOf, type Happened } from './happened.js';
-import { inStep } from './in-step.js';
+import { inStep, requireInStep } from './in-step.js';
+import type { Mistake } from './mistakes.js';
 import { Noise } from './noise.js';
 import { Operator } from './operator.js';
 import { Primary } from './primary.js';
@@ -26,6 +27,8 @@ export interface TortureOptions {
   readonly folder: string;
   /** Gets each event as it happens. */
   readonly tell: ((line: string) => void) | null;
+  /** To show that it is found. */
+  readonly mistake?: Mistake | undefined;
   /** Ends it early. */
   readonly signal?: AbortSignal;
 }
@@ -74,14 +77,14 @@ class Torture {
   #reject: (error: Error) => void = () => undefined;
 
   constructor(private readonly options: TortureOptions) {
-    const { seed, folder } = options;
+    const { seed, folder, mistake = null } = options;
     this.#log = new EventLog(join(folder, 'events.log'), options.tell);
     this.#random = new SeededRandom(seed);
     this.#broken = new Promise((_, reject) => (this.#reject = reject));
     this.#broken.catch(() => undefined);
     options.signal?.addEventListener('abort', () => this.broken('interrupted'));
     const broken = (what: string): void => this.broken(what);
-    this.#site = new Site({ seed, folder, random: this.#random, endedByItself: broken });
+    this.#site = new Site({ seed, folder, random: this.#random, endedByItself: broken, mistake });
     const { mirror } = this.#site;
     this.#fileSystem = canMakeFileSystems() ? this.#newFileSystem() : null;
     this.#primary = new Primary(mirror, this.#fileSystem);
@@ -252,6 +255,8 @@ class Torture {
     for (const backup of backups) await backup.stop();
     this.#expectSame(mediaSizeBytes);
     for (const image of images.values()) await this.#fileSystem?.checkAlone(image, 'order');
+    await mirror.run('dump', ...images.values());
+    requireInStep([...images.values()], mediaSizeBytes);
     this.#log.note('all components are the same');
   }
 
