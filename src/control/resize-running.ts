@@ -5,7 +5,7 @@ import type { ExchangeableDevice } from '../device/wrappers/exchangeable.js';
 import type { Mirror } from '../mirror/mirror.js';
 import type { Conduct } from '../mirror/mirror-options.js';
 import { AssembleError, type AssembledMirror } from '../mirror/start/assembled.js';
-import type { ProviderOpener } from '../mirror/start/provider.js';
+import type { ProviderOpener } from '../mirror/area/provider.js';
 import { resizeMirror, type Resized, type ResizeOptions } from '../mirror/start/resize.js';
 import { ResizeError } from '../mirror/start/resize-error.js';
 import { messageOf } from '../protocol/errors.js';

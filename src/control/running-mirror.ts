@@ -1,7 +1,7 @@
 import type { Component } from '../mirror/component.js';
 import type { Membership, NotErased } from '../mirror/members/membership.js';
 import type { Mirror } from '../mirror/mirror.js';
-import type { ProviderOpener } from '../mirror/start/provider.js';
+import type { ProviderOpener } from '../mirror/area/provider.js';
 import type { Resized, ResizeOptions } from '../mirror/start/resize.js';
 import type { ServerLog } from '../server/server-log.js';
 import { ControlError } from './control-error.js';

@@ -1,4 +1,4 @@
-import type { RefusedArrival } from '../mirror/members/arrival.js';
+import type { RefusedArrival } from '../mirror/decide/arrival.js';
 import type { BalanceAlgorithm } from '../mirror/balance.js';
 import type { Component } from '../mirror/component.js';
 import type { ComponentState } from '../mirror/component-state.js';

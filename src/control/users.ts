@@ -1,6 +1,6 @@
 import { DeviceError } from '../device/block-device.js';
 import { AssembleError } from '../mirror/start/assemble.js';
-import type { ProviderOpener } from '../mirror/start/provider.js';
+import type { ProviderOpener } from '../mirror/area/provider.js';
 
 /** Remote components that could not be opened because somebody else has them: the mirror may run on their machine. */
 export class Users {

@@ -2,10 +2,10 @@ import type { BlockDevice, BlockOp, Capabilities, DeviceError } from '../device/
 import type { Clock } from '../device/clock.js';
 import { assert } from '../protocol/errors.js';
 import type { Uuid } from '../protocol/superblock.js';
-import type { RefusedArrival } from './members/arrival.js';
+import type { RefusedArrival } from './decide/arrival.js';
 import { type ComponentEvent, type ComponentState, nextState } from './component-state.js';
 import { Errand, Errands } from './errands.js';
-import type { FlushDoubt } from './start/provider.js';
+import type { FlushDoubt } from './area/provider.js';
 import type { LabelSettings, MetaStore } from './area/meta-store.js';
 import { RegionBitmap } from './area/region-bitmap.js';
 

@@ -6,7 +6,7 @@ import { Reconnect } from '../../src/control/reconnect.js';
 import type { RunningMirror } from '../../src/control/running-mirror.js';
 import { DeviceError } from '../../src/device/block-device.js';
 import type { AssembledMirror } from '../../src/mirror/start/assemble.js';
-import type { OpenedProvider, ProviderOpener } from '../../src/mirror/start/provider.js';
+import type { OpenedProvider, ProviderOpener } from '../../src/mirror/area/provider.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { MemberWorld, componentOf, statesOf, untilComplete } from '../support/member-world.js';
 import { MemoryLog } from '../support/memory-log.js';

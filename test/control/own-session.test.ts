@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { providerOpener } from '../../src/control/provider-openers.js';
 import { systemClock } from '../../src/device/clock.js';
 import { request } from '../../src/device/request.js';
-import type { OpenedProvider, ProviderOpener } from '../../src/mirror/start/provider.js';
+import type { OpenedProvider, ProviderOpener } from '../../src/mirror/area/provider.js';
 import { CountingProxy } from '../support/counting-proxy.js';
 import { type DeviceServer, serveDevices } from '../support/device-server.js';
 import { FaultDevice } from '../support/fault-device.js';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { AssembleError, type AssembledMirror } from '../../src/mirror/start/assemble.js';
 import { MembershipError } from '../../src/mirror/members/membership-error.js';
-import type { OpenedProvider } from '../../src/mirror/start/provider.js';
+import type { OpenedProvider } from '../../src/mirror/area/provider.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';
 import {
   comeBack,

@@ -8,7 +8,7 @@ import type { Component } from '../../src/mirror/component.js';
 import { readLabelSector } from '../../src/mirror/area/component-store.js';
 import { createMirror } from '../../src/mirror/start/create.js';
 import type { InsertOptions } from '../../src/mirror/members/membership.js';
-import type { OpenedProvider, ProviderOpener } from '../../src/mirror/start/provider.js';
+import type { OpenedProvider, ProviderOpener } from '../../src/mirror/area/provider.js';
 import { flushWhereAble, request } from '../../src/device/request.js';
 import { areaOffsetBytes, areaSizeBytes } from '../../src/protocol/area-layout.js';
 import { decodeLabel, type GmirrorLabel } from '../../src/protocol/gmirror-label.js';

@@ -2,7 +2,7 @@ import { DeviceError } from '../../device/block-device.js';
 import { describeUse } from '../../device/usage.js';
 import { kernelNameOf } from '../../mirror/members/hardcoded-name.js';
 import { MembershipError } from '../../mirror/members/membership-error.js';
-import type { OpenedProvider } from '../../mirror/start/provider.js';
+import type { OpenedProvider } from '../../mirror/area/provider.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { ControlError } from '../control-error.js';
 import { ATTEMPT_MS_MAX } from '../limits.js';

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { errnoOf, openError } from '../../device/device-errors.js';
 import { createImage, openFile, type FileDevice } from '../../device/file-device.js';
 import { areaSizeBytes } from '../../protocol/area-layout.js';
-import type { SecondArea } from '../start/provider.js';
+import type { SecondArea } from './provider.js';
 import { AreaStore, type NewSuperblock, type OpenedArea } from './area-store.js';
 
 /** An area in a file of its own, beside a local component that has no room for one. The same bytes, from offset 0 on. */

@@ -4,7 +4,7 @@ import { compareFreshness } from '../../protocol/gmirror-checks.js';
 import { encodeLabel, labelOffsetBytes, type GmirrorLabel } from '../../protocol/gmirror-label.js';
 import type { Superblock } from '../../protocol/superblock.js';
 import type { AreaStore } from './area-store.js';
-import type { ImageTime } from '../start/provider.js';
+import type { ImageTime } from './provider.js';
 import { sealImage } from './image-time.js';
 import type { LabelState, MetaStore, SuperblockChange } from './meta-store.js';
 import type { RegionBitmap } from './region-bitmap.js';

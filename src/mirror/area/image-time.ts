@@ -1,5 +1,5 @@
 import type { AreaStore } from './area-store.js';
-import type { ImageTime } from '../start/provider.js';
+import type { ImageTime } from './provider.js';
 
 /** The coarsest time that a file system keeps is FAT's, of two seconds. */
 const GRAIN_NS = 2_000_000_000n;

@@ -7,7 +7,7 @@ import { MembershipError } from './membership-error.js';
 import type { Mirror } from '../mirror.js';
 import { checkNewcomer, writeNewcomer, type Newcomer } from './newcomer.js';
 import { openComponent } from '../start/open-component.js';
-import type { OpenedProvider, ProviderOpener } from '../start/provider.js';
+import type { OpenedProvider, ProviderOpener } from '../area/provider.js';
 import { Turns } from '../turns.js';
 
 export interface InsertOptions {

@@ -11,7 +11,7 @@ import { eraseLabelSector, readLabelSector, writeLabelSector } from '../area/com
 import { labelIdOf, newAreaId } from '../ids.js';
 import { MembershipError } from './membership-error.js';
 import type { Mirror } from '../mirror.js';
-import type { OpenedProvider } from '../start/provider.js';
+import type { OpenedProvider } from '../area/provider.js';
 
 /** A component that is to be. */
 export interface Newcomer {

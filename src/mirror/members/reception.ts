@@ -4,7 +4,7 @@ import {
   type CopyWish,
   type RefusedArrival,
   type Verdict,
-} from './arrival.js';
+} from '../decide/arrival.js';
 import type { Component } from '../component.js';
 import { givenUp } from '../decide/split-brain-policy.js';
 import type { Journal } from '../journal/journal.js';

@@ -1,5 +1,5 @@
 import { DeviceError } from '../../device/block-device.js';
-import type { ArrivalRefusal } from './arrival.js';
+import type { ArrivalRefusal } from '../decide/arrival.js';
 import type { Component, ComponentMedia } from '../component.js';
 import { mayLackFlushed } from '../journal/marks.js';
 import type { Arrival } from '../mirror-options.js';

@@ -5,9 +5,9 @@ import type { Component } from '../component.js';
 import type { SplitBrainPolicy } from '../decide/split-brain-policy.js';
 import type { Membership } from '../members/membership.js';
 import type { Arrival, Mirror, MirrorEvents } from '../mirror.js';
-import type { ProviderOpener } from './provider.js';
+import type { ProviderOpener } from '../area/provider.js';
 
-export type { ImageTime, OpenedProvider, ProviderOpener } from './provider.js';
+export type { ImageTime, OpenedProvider, ProviderOpener } from '../area/provider.js';
 
 export interface AssembleOptions {
   /** Of the mirror. */

@@ -1,5 +1,5 @@
 import { Assembly, type PresentProvider } from './assembly.js';
-import type { ProviderOpener } from './provider.js';
+import type { ProviderOpener } from '../area/provider.js';
 import { takeSize } from './take-size.js';
 
 /**

@@ -10,7 +10,7 @@ import {
 } from '../../protocol/gmirror-label.js';
 import type { AreaStore } from '../area/area-store.js';
 import { readLabelSector, writeLabelSector } from '../area/component-store.js';
-import type { OpenedProvider, ProviderOpener } from './provider.js';
+import type { OpenedProvider, ProviderOpener } from '../area/provider.js';
 import { ResizeError } from './resize-error.js';
 import { decodedOf, isAreaOf, openAreaOf, withFittingArea } from './second-area.js';
 

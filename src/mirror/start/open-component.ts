@@ -10,7 +10,7 @@ import { decodeLabel, labelOffsetBytes, type DecodedLabel } from '../../protocol
 import type { Superblock } from '../../protocol/superblock.js';
 import { AreaStore, type NewSuperblock, type OpenedArea } from '../area/area-store.js';
 import { superblockCheck } from '../area/superblock-check.js';
-import type { FlushDoubt, OpenedProvider } from './provider.js';
+import type { FlushDoubt, OpenedProvider } from '../area/provider.js';
 import { type SettledProvider, withFittingArea } from './second-area.js';
 import type { ComponentMedia } from '../component.js';
 import { labelIdOf } from '../ids.js';

@@ -18,7 +18,7 @@ import { decideAssembly } from '../decide/assembly-decision.js';
 import { finishResize } from './finish-resize.js';
 import { newAreaId } from '../ids.js';
 import { moveLabel } from './move-label.js';
-import type { OpenedProvider, ProviderOpener, SecondArea } from './provider.js';
+import type { OpenedProvider, ProviderOpener, SecondArea } from '../area/provider.js';
 import { RegionBitmap } from '../area/region-bitmap.js';
 import { markedRuns, rangeOfRun } from '../area/region-runs.js';
 import { ResizeError } from './resize-error.js';

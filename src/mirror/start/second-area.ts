@@ -6,7 +6,7 @@ import type { Superblock } from '../../protocol/superblock.js';
 import { AreaStore, type OpenedArea } from '../area/area-store.js';
 import { readLabelSector } from '../area/component-store.js';
 import { labelIdOf } from '../ids.js';
-import type { OpenedProvider } from './provider.js';
+import type { OpenedProvider } from '../area/provider.js';
 
 /** A provider whose area is the one that its label means. */
 export type SettledProvider = OpenedProvider & {

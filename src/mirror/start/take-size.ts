@@ -4,7 +4,7 @@ import { areaOffsetBytes, areaSizeBytes } from '../../protocol/area-layout.js';
 import { decodeLabel, labelOffsetBytes } from '../../protocol/gmirror-label.js';
 import type { Superblock } from '../../protocol/superblock.js';
 import { readLabelSector, writeLabelSector } from '../area/component-store.js';
-import type { ProviderOpener } from './provider.js';
+import type { ProviderOpener } from '../area/provider.js';
 import { openAreaOf } from './second-area.js';
 
 /**

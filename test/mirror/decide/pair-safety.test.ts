@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { judgeArrival } from '../../../src/mirror/members/arrival.js';
+import { judgeArrival } from '../../../src/mirror/decide/arrival.js';
 import {
   GENERATIONS,
   MIXTURES,

@@ -1,5 +1,5 @@
-import type { Side } from '../decide/pair-facts.js';
-import { decidePair, mustHear, needsAll } from '../decide/pair-table.js';
+import type { Side } from './pair-facts.js';
+import { decidePair, mustHear, needsAll } from './pair-table.js';
 import type { Superblock, Uuid } from '../../protocol/superblock.js';
 
 /**

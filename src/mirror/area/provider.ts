@@ -2,7 +2,7 @@ import type { BlockDevice, DeviceError } from '../../device/block-device.js';
 import type { ContentCheck } from '../../device/content-check.js';
 import type { ByteRange } from '../../protocol/geometry.js';
 import type { FlushNote } from '../../device/flush-note.js';
-import type { NewSuperblock } from '../area/area-store.js';
+import type { NewSuperblock } from './area-store.js';
 
 /** A provider as it was opened; whoever opened it no longer closes it. */
 export interface OpenedProvider {
