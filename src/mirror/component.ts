@@ -99,6 +99,8 @@ export class Component {
   isInactive = false;
   /** It is about to be no component any more. */
   isLeaving = false;
+  /** It is to be copied to, and does not yet say on stable storage that it is a mixture. */
+  isUntold = false;
   /** What a person has decided about it since it was labelled, as its label is to say it. */
   settings: Partial<Pick<LabelSettings, 'priority' | 'hardcodedProvider'>> = {};
   /** Resolves when nothing can reach its medium any more through what was connected last. Never rejects. */
@@ -153,6 +155,11 @@ export class Component {
   /** Writes go to it: it is in step, or getting there. */
   get takesWrites(): boolean {
     return this.#state === 'ACTIVE' || this.#state === 'SYNCHRONIZING';
+  }
+
+  /** Callers' writes go to it. One that is not told of its copy misses them: alone it could pass for a whole old one. */
+  get takesData(): boolean {
+    return this.takesWrites && !this.isUntold;
   }
 
   get inFlight(): number {
@@ -211,6 +218,7 @@ export class Component {
     changed();
     this.trouble = error.message;
     this.isDiscarded = false;
+    this.isUntold = false;
     if (error.code === 'DEVICE_IO') this.isCacheDoubtful = true;
     this.hasFailed = error.code === 'DEVICE_IO' && error.errno !== 'ENXIO';
     this.#markUnsure();

@@ -95,7 +95,7 @@ export class MirrorWrite implements RangeHolder, LogEntrant, ComponentIo {
     this.#waiting = targets.length;
     // The mirror may have another list before this one is walked: a component can fail inside start().
     for (const component of targets) {
-      if (component.takesWrites) component.start(this);
+      if (component.takesData) component.start(this);
       else {
         component.missing.mark(this);
         this.#waiting -= 1;

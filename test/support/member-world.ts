@@ -95,6 +95,7 @@ export class MemberWorld {
   /** The disks that such a note says are in doubt. */
   readonly inDoubt = new Set<string>();
   readonly #unflushable = new Set<string>();
+  readonly #connected = new Map<string, FaultDevice>();
   #starts = 0;
 
   constructor(names: string, sizes: Readonly<Record<string, number>> = {}) {
@@ -265,7 +266,14 @@ export class MemberWorld {
   }
 
   #connect(name: string): FaultDevice {
-    return new FaultDevice(this.device(name), (io) => this.plans.get(name)?.(io) ?? null);
+    const connected = new FaultDevice(this.device(name), (io) => this.plans.get(name)?.(io) ?? null);
+    this.#connected.set(name, connected);
+    return connected;
+  }
+
+  /** Lets the requests go on that a plan holds. */
+  release(name: string): void {
+    this.#connected.get(name)?.release();
   }
 
   async start(names: string, options: Partial<AssembleOptions> = {}): Promise<AssembledMirror> {

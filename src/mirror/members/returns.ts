@@ -93,6 +93,7 @@ export class Returns {
     // Unless it was lost meanwhile, or somebody else has begun.
     if (component.state !== 'STALE') return () => Promise.resolve();
     component.move('resyncStarted');
+    component.isUntold = true;
     host.statesChanged();
     const beginning = this.#begin(component);
     this.#beginnings.add(beginning);
@@ -113,6 +114,7 @@ export class Returns {
       return;
     }
     if (!isSame()) return;
+    component.isUntold = false;
     options.events.changed('rebuilding', component, null);
     const resync = new Resync({
       target: component,
