@@ -148,7 +148,7 @@ export class MirrorReads implements ReadHost {
     await this.#alone(request, async () => {
       const error = (await this.#readElsewhere(component, request)) ?? (await rewrite(component, request));
       if (error !== null) this.options.drop(component, why);
-      if (!component.takesWrites) component.missing.mark(request);
+      if (!component.takesData) component.missing.mark(request);
       else if (error === null)
         this.options.repaired(component, `${lengthBytes} bytes at ${offsetBytes}: ${why.message}`);
     });
@@ -205,7 +205,7 @@ type Rewrite = Pick<BlockIo, 'offsetBytes' | 'lengthBytes' | 'buffer' | 'bufferA
 
 /** Null also if the component is not there any more, and has nothing left to be repaired. */
 function rewrite(component: Component, request: Rewrite): Promise<DeviceError | null> {
-  if (!component.takesWrites) return Promise.resolve(null);
+  if (!component.takesData) return Promise.resolve(null);
   return new Promise((resolve) =>
     component.start({
       ...request,

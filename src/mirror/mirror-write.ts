@@ -22,10 +22,7 @@ export interface WriteHost {
   readonly mustWait: boolean;
   /** Before anything is written, a new generation may have to begin. */
   readonly journal: { readonly mustBegin: boolean; beginGeneration(): Promise<void> };
-  /**
-   * Drops the components that failed, durably, then says whether the write holds: null if all that are ACTIVE then took
-   * it, else the error for the caller. `good` counts those that were ACTIVE when they took it.
-   */
+  /** See settleWrite(). */
   settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null>;
   /** A write has come; one that is a piece of a longer one, too. */
   began(): void;

@@ -1,4 +1,4 @@
-import { type BlockDevice, type BlockIo, type Capabilities, DeviceError } from '../device/block-device.js';
+import type { BlockDevice, BlockIo, Capabilities, DeviceError } from '../device/block-device.js';
 import { LivedClock } from '../device/lived-clock.js';
 import { EXTENT_SIZE_BYTES } from '../protocol/area-layout.js';
 import { assert } from '../protocol/errors.js';
@@ -14,6 +14,7 @@ import { MirrorReads } from './mirror-reads.js';
 import { startChange } from './mirror-clear.js';
 import type { Failure, MirrorWrite } from './mirror-write.js';
 import { RangeLocks } from './range-locks.js';
+import { settleWrite } from './settle-write.js';
 import type { MirrorSettings } from './area/meta-store.js';
 import type { Arrival, Conduct, MirrorOptions } from './mirror-options.js';
 import type { ResyncProgress } from './sweep/resync.js';
@@ -175,22 +176,8 @@ export class Mirror implements BlockDevice {
     this.#lastWriteMs = this.options.clock.nowMs();
   }
 
-  async settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null> {
-    // If all failed, the last that is left is the one that callers read from first, so that what they read stays.
-    const order = this.components;
-    const rank = ({ component }: Failure): number => order.indexOf(component);
-    const lowestFirst = [...failures].sort((one, other) => rank(other) - rank(one));
-    for (const { component, error } of lowestFirst) this.drop(component, error);
-    // The last one stays though it failed; whoever took the write may be lost since.
-    const last = failures.find(({ component }) => component.state === 'ACTIVE');
-    const isTaken = good > 0 && last === undefined;
-    // The target of a resync may have taken what no ACTIVE one has.
-    for (const component of isTaken ? [] : this.targets)
-      if (component.state !== 'ACTIVE') this.returns.differs(component, write);
-    while (this.mustWait) await this.lossesRecorded();
-    if (isTaken) return null;
-    const error = (last ?? failures[0])?.error;
-    return error ?? new DeviceError('DEVICE_LOST', 'ENXIO', `${this.name} has no component left`);
+  settle(write: MirrorWrite, failures: readonly Failure[], good: number): Promise<DeviceError | null> {
+    return settleWrite(this, write, failures, good);
   }
 
   ended(): void {
