@@ -296,11 +296,12 @@ export class Mirror implements BlockDevice {
     this.#isClosed = true;
     const ending = endOf(this.name);
     await Promise.all([this.returns.finishAll(ending), this.#verify?.stop()]);
-    this.#heartbeat.stop();
     // One that was under way already has left what was written meanwhile.
     if (!(await this.log.empty())) await this.log.empty();
     await this.journal.writeAll();
     await Promise.all(this.components.map((component) => component.seal()));
+    // Not before: somebody may be silent in any of this.
+    this.#heartbeat.stop();
     const connected = this.components.filter((component) => component.isConnected);
     await Promise.all(connected.map((component) => component.lose(ending).close()));
     this.#flush.tellAtEnd();
