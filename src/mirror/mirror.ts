@@ -39,7 +39,7 @@ export class Mirror implements BlockDevice {
   readonly pace: Pace;
   readonly reads: MirrorReads;
   readonly #set: ComponentSet;
-  readonly #flush: MirrorFlush;
+  readonly flushes: MirrorFlush;
   readonly returns: Returns;
   #writes = 0;
   readonly #heartbeat: LivedClock;
@@ -66,15 +66,15 @@ export class Mirror implements BlockDevice {
       () => this.#membersChanged(),
     );
     this.pace = new Pace(clock);
-    this.#flush = new MirrorFlush(this);
+    this.flushes = new MirrorFlush(this);
     this.returns = new Returns(this);
     this.journal = new Journal(
       {
         components: this.#set,
         settings: () => this.#settings,
         random,
-        failed: (component, error) => this.drop(component, error) || this.#flush.owe(component, error),
-        flushAll: () => this.#flush.run(),
+        failed: (component, error) => this.drop(component, error) || this.flushes.owe(component, error),
+        flushAll: () => this.flushes.run(),
       },
       options.journal,
     );
@@ -156,7 +156,7 @@ export class Mirror implements BlockDevice {
     }
     const io = this.pace.isWatching ? this.pace.watch(request) : request;
     if (io.op === 'flush') {
-      this.#flush.start(io);
+      this.flushes.start(io);
       return;
     }
     assert(isInside(io, this.mediaSizeBytes), 'mirror: a request outside the device');
@@ -261,7 +261,7 @@ export class Mirror implements BlockDevice {
 
   /** Rejects if no ACTIVE component could flush that says it can. */
   flushAll(): Promise<void> {
-    return this.#flush.run();
+    return this.flushes.run();
   }
 
   #membersChanged(): void {
@@ -304,7 +304,7 @@ export class Mirror implements BlockDevice {
     this.#heartbeat.stop();
     const connected = this.components.filter((component) => component.isConnected);
     await Promise.all(connected.map((component) => component.lose(ending).close()));
-    this.#flush.tellAtEnd();
+    this.flushes.tellAtEnd();
   }
 
   /** After a while without writes everything is flushed, and a crash costs nothing. */

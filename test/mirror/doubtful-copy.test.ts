@@ -97,6 +97,41 @@ describe('the only good copy, when it has failed a flush', () => {
     await expectSafe(world, await world.start('ab'));
   });
 
+  test('vouches after a restart for what it had in its cache only: nobody could be told that it was not flushed', async () => {
+    const { world, running } = await makeAlone();
+    world.gone.add('b');
+    await write(running, 7, 2);
+    let left = 1;
+    world.device('a').failing = ({ op }) => op === 'flush' && left-- > 0;
+    await expect(running.mirror.flushAll()).rejects.toThrow('flush');
+    await until('the failure to be noted', () => !running.mirror.mustWait);
+    // Its process is killed, and the next one finds all of it in the cache.
+    const alone = await world.start('ab', { degraded: true });
+    await flush(alone.mirror);
+    expect([3, 7].map((region) => world.data('a')[regionAt(region)])).toEqual([1, 2]);
+    expect(componentOf(alone, 'a').isCacheDoubtful).toBe(true);
+    await alone.close();
+  });
+
+  test.each(['read', 'write', 'flush'] as const)(
+    'lets the first flush after a restart fail where it can not be written over itself: a %s fails',
+    async (failing) => {
+      const { world, running } = await makeAlone();
+      world.gone.add('b');
+      await running.close();
+      let isRenewing = false;
+      let left = 1;
+      world.plans.set('a', ({ op, offsetBytes }) => {
+        isRenewing ||= op === 'read' && offsetBytes === regionAt(3);
+        return isRenewing && op === failing && left-- > 0 ? { kind: 'fail', errno: 'EIO' } : null;
+      });
+      const alone = await world.start('ab', { degraded: true });
+      await expect(flush(alone.mirror)).rejects.toMatchObject({ errno: 'EIO' });
+      await flush(alone.mirror);
+      await alone.close();
+    },
+  );
+
   test('has nothing marked any more when that is done', async () => {
     const { world, running } = await makeAlone();
     await untilWhole(running);

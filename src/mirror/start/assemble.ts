@@ -14,6 +14,7 @@ import { componentIn, loadMarks, providerIn, type RunDecision } from './load-mar
 import { finishResize, isHalfResized } from './finish-resize.js';
 import { Membership } from '../members/membership.js';
 import { Mirror } from '../mirror.js';
+import { renewDoubtful } from './renew-doubtful.js';
 import { settleStart } from './split-brain.js';
 import type { FoundProvider, PresentProvider } from './assembly.js';
 import { doubtOf, warnOfSource } from './warnings.js';
@@ -250,6 +251,7 @@ async function launch(
     mirror.attachActive(componentIn(mirror, slot), providerIn(found, slot).media);
   await mirror.journal.begin({ isOutside: decision.beginsGeneration });
   warnOfSource(mirror, componentIn(mirror, decision.source), decision.isMixture);
+  await renewDoubtful(mirror, componentIn(mirror, decision.source));
   const full = mirror.components.filter(({ isFull }) => isFull);
   if (full.length > 0) {
     // All their bits are on stable storage now, and from here on tell how far the copy has come.
