@@ -270,7 +270,7 @@ export class Daemon {
       ? new DiskHandle(world, this.process, this.host.drive)
       : await this.host.takeOver(this.process);
     this.#hadLocal = true;
-    return { device, area: null, abandon: () => device.abandon() };
+    return { device, area: null, abandon: () => device.abandon(), flushNote: this.host.flushDebt.note };
   }
 
   #openRemote(to: Host, clients: OwnClients): Promise<OpenedProvider> {

@@ -1,5 +1,6 @@
 import { DeviceError } from '../src/device/block-device.js';
 import { DiskHandle, type Drive } from './disk-handle.js';
+import { SimFlushDebt } from './flush-debt.js';
 import { SimProcess } from './process.js';
 import type { Wire } from './link.js';
 import type { World } from './world.js';
@@ -33,6 +34,8 @@ export class Host {
   #services: HostServices | null = null;
   /** Its server can't flush, nor anything else that a plain ggated can't. */
   isPlain = false;
+  /** Of its server, where attach() is used. */
+  readonly flushDebt = new SimFlushDebt(() => this.drive.conduct.flushFailed());
   readonly #attachments = new Set<Attachment>();
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -98,6 +101,7 @@ export class Host {
     this.isOn = false;
     this.#server.kill();
     this.drive.conduct.heal();
+    this.flushDebt.owed = null;
     this.drive.disk.losePower(this.drive.chance);
     this.lostPowerAt = this.world.nextOrder();
     this.#services?.power(false);

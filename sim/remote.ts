@@ -10,6 +10,7 @@ import type { OwnClients } from '../src/control/own-client.js';
 import type { OpenedProvider } from '../src/mirror/start/assemble.js';
 import { checksumsBytes } from '../src/protocol/region-checksums.js';
 import type { DiskHandle } from './disk-handle.js';
+import type { SimSessionDebt } from './flush-debt.js';
 import type { Host } from './host.js';
 import type { Link, Wire } from './link.js';
 import type { SimProcess } from './process.js';
@@ -58,7 +59,7 @@ export async function openSimRemote(options: RemoteOptions): Promise<OpenedProvi
       );
     });
   });
-  const device = new RemoteHandle(name, { wire, handle, process, timeoutMs });
+  const device = new RemoteHandle(name, { wire, handle, process, timeoutMs, debt: to.flushDebt.session() });
   return { device, area: null, abandon: () => device.abandon() };
 }
 
@@ -67,6 +68,7 @@ interface Attached {
   readonly handle: DiskHandle;
   readonly process: SimProcess;
   readonly timeoutMs: number;
+  readonly debt: SimSessionDebt;
 }
 
 interface Sent {
@@ -83,13 +85,17 @@ class RemoteHandle implements BlockDevice {
   readonly #wire: Wire;
   readonly #handle: DiskHandle;
   #gone: 'DEVICE_LOST' | 'DEVICE_CLOSED' | null = null;
+  /** By us, and not because the connection was lost or our process killed. */
+  #hasEnded = false;
+  /** Flushes that failed, and whose answers have not come. */
+  #untold = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(
     readonly name: string,
     private readonly attached: Attached,
   ) {
-    const { wire, handle, process } = attached;
+    const { wire, handle, process, debt } = attached;
     this.#wire = wire;
     this.#handle = handle;
     this.mediaSizeBytes = handle.mediaSizeBytes;
@@ -99,6 +105,7 @@ class RemoteHandle implements BlockDevice {
       if (process.isAlive) this.#fail('DEVICE_LOST');
     });
     wire.onEnd('back', () => {
+      if (this.#hasEnded && this.#untold === 0) debt.ended();
       handle.close().catch(() => undefined);
     });
     process.onKill(() => wire.closeFrom('out'));
@@ -111,7 +118,7 @@ class RemoteHandle implements BlockDevice {
       queueMicrotask(() => io.done(new DeviceError(gone, 'ENXIO', `${this.name}: ${gone}`)));
       return;
     }
-    const { process, timeoutMs } = this.attached;
+    const { process, timeoutMs, debt } = this.attached;
     // As the real client does: a connection on which nothing comes is given up.
     const timer = process.after(timeoutMs, () => {
       this.#wire.closeFrom('out');
@@ -128,13 +135,22 @@ class RemoteHandle implements BlockDevice {
       const answer = payload ?? (buffer === null ? null : Buffer.alloc(answerBytes(io)));
       this.#handle.start({
         ...{ op, offsetBytes, lengthBytes, buffer: answer, bufferAt: 0 },
-        done: (error) => this.#wire.send('back', () => this.#answered(sent, answer, error)),
+        done: (outcome) => {
+          const error = op === 'flush' ? debt.answerOf(outcome) : outcome;
+          const isOwed = op === 'flush' && error !== null;
+          if (isOwed) this.#untold += 1;
+          this.#wire.send('back', () => {
+            if (isOwed && this.#inFlight.has(sent)) this.#untold -= 1;
+            this.#answered(sent, answer, error);
+          });
+        },
       });
     });
   }
 
   abandon(): void {
     if (this.#gone !== null) return;
+    this.#hasEnded = true;
     this.#wire.closeFrom('out');
     this.#fail('DEVICE_CLOSED');
   }
@@ -143,6 +159,7 @@ class RemoteHandle implements BlockDevice {
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
     if (this.#gone !== null) return;
     this.#gone = 'DEVICE_CLOSED';
+    this.#hasEnded = true;
     this.#wire.closeFrom('out');
   }
 
