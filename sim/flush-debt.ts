@@ -1,5 +1,5 @@
 import type { DeviceError } from '../src/device/block-device.js';
-import type { FlushDoubt } from '../src/mirror/start/provider.js';
+import type { FlushDoubt } from '../src/mirror/area/provider.js';
 
 /**
  * The last flush of a host's server that failed without that its client has certainly heard of it. The next session is told
