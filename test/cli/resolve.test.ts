@@ -41,7 +41,8 @@ async function expectPrimary(): Promise<void> {
 describe('a split brain', () => {
   test('of a running mirror is shown until a person settles it, and then only what either side wrote is copied', async () => {
     await writeAlone(world.backup, 2, ONLY_BACKUP, BOTH);
-    await world.succeed('start', 'm', world.local, world.uri, '--degraded');
+    const said = await world.succeed('start', 'm', world.local, world.uri, '--degraded');
+    expect(said).toContain(`degraded: without ${world.uri}: cannot connect`);
     await world.status();
     await write(1, ONLY_PRIMARY, BOTH);
     await world.serveBackup();

@@ -218,6 +218,10 @@ describe('a start', () => {
     });
     const degraded = await world.start(true);
     expect(statesOf(degraded)).toEqual(['ACTIVE', 'DISCONNECTED']);
+    expect(degraded.mirror.components.map(({ trouble }) => trouble)).toEqual([
+      null,
+      expect.stringContaining('disk1 is not there') as string,
+    ]);
     await writeBytes(degraded.mirror, 8192, block(6));
     await world.stop();
     world.gone.clear();

@@ -5,7 +5,7 @@ import type { ComponentStatus, MirrorStatus } from '../../control/status.js';
 import { systemClock } from '../../device/clock.js';
 import { standardOutput } from '../daemon/log.js';
 import { CommandError, failureOf, InterruptedError, UsageError } from '../errors.js';
-import { isRunning } from '../mirrors/run-dir.js';
+import { askStatus, isRunning } from '../mirrors/run-dir.js';
 import { RUNNING_COMPONENT_HELP } from '../component-help.js';
 import { runInBackground } from '../mirrors/run-in-background.js';
 import type { MirrorSettings } from '../mirrors/settings.js';
@@ -142,5 +142,14 @@ async function startAll(all: readonly MirrorSettings[]): Promise<void> {
 
 async function runAndSay(settings: MirrorSettings, isLeftWaiting: boolean): Promise<void> {
   const lines = await runInBackground(settings, { isLeftWaiting });
+  const { name, runDirectory } = settings;
+  const { state, components } = await askStatus(name, { runDir: runDirectory });
+  if (state === 'DEGRADED') lines.push(...components.flatMap(absenceLine));
   writeQuietly(process.stdout, `${lines.join('\n')}\n`);
+}
+
+/** Why the mirror runs without it: that somebody else uses it, say. */
+function absenceLine({ name, state, isInactive, why }: ComponentStatus): string[] {
+  if (state !== 'DISCONNECTED' || isInactive) return [];
+  return [`degraded: without ${name}${why === null ? '' : `: ${why.replace(`${name}: `, '')}`}`];
 }

@@ -50,6 +50,7 @@ export async function assemble(options: AssembleOptions): Promise<AssembledMirro
       await loadMarks(mirror, found, source, decision);
       await options.approve?.(planOf(mirror, decision));
       giveUp(mirror, discarded, options);
+      tellMissing(mirror, assembly);
       await launch(mirror, found, decision, options);
       await assembly.closeBare();
     } catch (error) {
@@ -260,6 +261,14 @@ async function launch(
   }
   for (const { slot } of decision.behind) {
     await mirror.returns.admit(componentIn(mirror, slot), providerIn(found, slot).media, { waits });
+  }
+}
+
+/** Before anybody has tried again: why the mirror begins without them. */
+function tellMissing({ components }: Mirror, { providers }: Assembly): void {
+  for (const found of providers) {
+    const component = components.find(({ name }) => name === found.name);
+    if (found.state === 'failed' && component !== undefined) component.trouble = found.why;
   }
 }
 
