@@ -86,6 +86,7 @@ describe('a split brain', () => {
     const refused = await world.run('start', 'm', ...both);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain(`'ggmirror resolve m --discard ${world.uri}' keeps ${world.local}`);
+    expect(refused.stderr).toContain('name the components there, too');
 
     const asked = await world.run('resolve', 'm', '--discard', world.uri, ...both);
     expect(asked.code).toBe(1);

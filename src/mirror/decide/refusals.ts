@@ -48,7 +48,8 @@ export function splitBrain(one: PresentComponent, other: PresentComponent): Refu
     `'ggmirror resolve ${displayText(one.superblock.name)} --discard ${lost.name}' keeps ${kept.name}`;
   const message =
     `split brain: ${side(one)} and ${side(other)} were written without one another, and all are left alone; ` +
-    `look at both, save what you need, and choose: ${way(other, one)}, ${way(one, other)}`;
+    `look at both, save what you need, and choose: ${way(other, one)}, ${way(one, other)} ` +
+    `(name the components there, too, if the configuration file does not)`;
   const split = [one.superblock.slot, other.superblock.slot] as const;
   return { outcome: 'refuse', code: 'ASSEMBLE_SPLIT_BRAIN', message, split };
 }
