@@ -72,6 +72,20 @@ export class Generations {
     this.#isUnused = true;
   }
 
+  /**
+   * For a generation with other members: as the kernel has it, labels are not raised by that, but by a loss that is yet to
+   * raise them. Who joins has genid 0, and what it reads may be in its cache only: ours must be newer (writeNewcomer()).
+   */
+  idsOfMembers({
+    isJoined,
+  }: {
+    readonly isJoined: boolean;
+  }): Partial<Pick<JournalState, 'genid' | 'syncid'>> {
+    const { genid, syncid } = this.#state;
+    const ids = this.#mustBegin ? {} : { genid, syncid };
+    return isJoined && genid === 0 ? { ...ids, genid: 1 } : ids;
+  }
+
   /** The present generation is on stable storage. */
   begun(): void {
     this.#mustBegin = false;

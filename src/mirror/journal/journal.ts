@@ -141,9 +141,8 @@ export class Journal {
       this.#leaving = leave;
       for (const { identity } of leave) lostAt = lostAt.with(identity.slot, NO_UUID);
       try {
-        // As the kernel has it, labels are not raised by this; but by a loss that is yet to raise them.
-        const { genid, syncid } = before;
-        await this.#startGeneration(this.mustBegin ? { lostAt } : { lostAt, genid, syncid });
+        const ids = this.#generations.idsOfMembers({ isJoined: joins !== undefined });
+        await this.#startGeneration({ lostAt, ...ids });
         components.remove(leave);
       } catch (error) {
         this.#generations.revert(before);
