@@ -4,6 +4,7 @@ import { startDetached } from '../daemon/detach.js';
 import { unlessInterrupted, withSignals } from '../interrupt.js';
 import { ggateUris, nbdUri } from './endpoints.js';
 import { askStatus } from './run-dir.js';
+import { flushLines } from './status-text.js';
 import type { MirrorSettings, MirrorTask } from './settings.js';
 import { WaitLine } from './wait-line.js';
 
@@ -28,9 +29,9 @@ export async function runInBackground(
   if (waitsFor !== null) return [`mirror/${name} waits (process ${pid}): ${waitsFor}`];
   const uri = nbdUri(name, { unixPath: nbdPath ?? mirrorPaths(runDirectory, name).nbd });
   const lines = [`mirror/${name} runs (process ${pid}), for NBD clients at ${uri}`];
-  if (ggate !== null) {
-    const status = await askStatus(name, { runDir: runDirectory });
-    lines.push(`for ggate clients at ${ggateUris(status.ggate).join(' and ')}`);
-  }
-  return lines;
+  // Somebody may have ended it again.
+  const status = await askStatus(name, { runDir: runDirectory }).catch(() => null);
+  if (status === null) return lines;
+  if (ggate !== null) lines.push(`for ggate clients at ${ggateUris(status.ggate).join(' and ')}`);
+  return [...lines, ...flushLines([status])];
 }
