@@ -1,23 +1,16 @@
-import { closeSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { areaOffsetBytes, areaSizeBytes } from '../../src/protocol/area-layout.js';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { familyOf, send } from '../support/families.js';
 import { runTool } from '../support/tools.js';
 import type { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
+import { clearDisk, fillDisk } from './full-disk.js';
 import type { HostClock } from './host-clock.js';
 import type { Cable } from './hosts.js';
 import { commandOn, Program } from './programs.js';
+import { spoil, type Spoil } from './spoil.js';
 
 const PORT = 3080;
-const BLOCK_BYTES = 4096;
-
-/**
- * What of a component's metadata is spoiled. It gets over `superblock` (one copy), `log` and `bitmap` by itself; with
- * `area` (both superblocks) or `label` it is a component no more until it is inserted anew.
- */
-export const SPOILS = ['superblock', 'log', 'bitmap', 'area', 'label'] as const;
-export type Spoil = (typeof SPOILS)[number];
 
 /** A host with an image and a `ggmirror serve` for it. */
 export class Backup {
@@ -30,7 +23,6 @@ export class Backup {
     readonly index: number,
     readonly cable: Cable,
     readonly image: string,
-    private readonly imageBytes: number,
     readonly logPath: string,
     readonly runDirectory: string,
     readonly clock: HostClock,
@@ -91,27 +83,7 @@ export class Backup {
 
   /** Only while no server runs. False if there was nothing to spoil. */
   spoil(what: Spoil, mediaSizeBytes: number, random: SeededRandom): boolean {
-    const areaAt = areaOffsetBytes(mediaSizeBytes);
-    const bitmapsAt = areaAt + 18 * BLOCK_BYTES;
-    const bitmapBlocks = (areaSizeBytes(mediaSizeBytes) - 18 * BLOCK_BYTES) / BLOCK_BYTES;
-    const [offsetBytes, lengthBytes] = {
-      superblock: [areaAt + BLOCK_BYTES * random.below(2), BLOCK_BYTES],
-      log: [areaAt + BLOCK_BYTES * (2 + random.below(16)), BLOCK_BYTES],
-      bitmap: [bitmapsAt + BLOCK_BYTES * random.below(bitmapBlocks), BLOCK_BYTES],
-      area: [areaAt, 2 * BLOCK_BYTES],
-      // Not its magic: one without a label at all is refused also by a degraded start, for it may be anything.
-      label: [this.imageBytes - 512 + 40, 100],
-    }[what] as [number, number];
-    const fd = openSync(this.image, 'r+');
-    try {
-      writeSync(fd, random.bytes(lengthBytes), 0, lengthBytes, offsetBytes);
-    } catch (error) {
-      // A block that was never written, on a disk that is full: there is nothing to spoil.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-      return false;
-    } finally {
-      closeSync(fd);
-    }
+    if (!spoil(this.image, what, mediaSizeBytes, random)) return false;
     this.isSpoiled ||= what === 'area' || what === 'label';
     return true;
   }
@@ -119,33 +91,18 @@ export class Backup {
   /** Nothing is left of the file system under the image. */
   fillDisk(): void {
     this.#refusalsBefore = this.#refusals;
-    const fd = openSync(this.#filler, 'a');
-    try {
-      for (const size of [65_536, BLOCK_BYTES]) {
-        try {
-          for (;;) writeSync(fd, Buffer.alloc(size, 1));
-        } catch (error) {
-          if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
-        }
-      }
-    } finally {
-      closeSync(fd);
-    }
+    fillDisk(this.image);
   }
 
   /** False if nobody has needed more of it meanwhile. */
   clearDisk(): boolean {
-    rmSync(this.#filler, { force: true });
+    clearDisk(this.image);
     return this.#refusals > this.#refusalsBefore;
   }
 
   /** What servers here could not write for want of room. */
   get #refusals(): number {
     return readFileSync(this.logPath, 'utf8').split('failed: ENOSPC').length - 1;
-  }
-
-  get #filler(): string {
-    return join(dirname(this.image), 'filler');
   }
 
   async pause(): Promise<void> {

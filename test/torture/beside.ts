@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { canMakeHosts } from './hosts.js';
 import { makeFolder } from './leftovers.js';
-import { torture, type TortureResult } from './torture.js';
+import { torture } from './torture.js';
+import type { TortureResult } from './torture-options.js';
 
 declare module 'vitest' {
   interface ProvidedContext {

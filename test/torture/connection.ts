@@ -5,6 +5,11 @@ export class ConnectionLost extends Error {
   override readonly name = 'ConnectionLost';
 }
 
+/** It was answered with an error: it may have happened, or in part. */
+export class RequestFailed extends Error {
+  override readonly name = 'RequestFailed';
+}
+
 /** NBD_ESHUTDOWN: a mirror that ends in order. */
 const SHUTDOWN = 108;
 
@@ -40,7 +45,7 @@ export class Connection {
     return this.#isLost;
   }
 
-  /** Rejects with ConnectionLost, and with another error for a request that failed: no trouble of a backup may do that. */
+  /** Rejects with ConnectionLost, and with RequestFailed: no trouble of a backup may do that. */
   async request(fields: RequestFields, payload?: Buffer): Promise<ServerReply> {
     const { command, offsetBytes = 0, lengthBytes = payload?.length ?? 0 } = fields;
     const what = `command ${command} of ${lengthBytes} bytes at ${offsetBytes}`;
@@ -49,7 +54,7 @@ export class Connection {
       else this.#waiting.set(this.client.send(fields, payload), { what, sinceMs: performance.now(), settle });
     });
     if (reply === null || reply.errno === SHUTDOWN) throw new ConnectionLost(what);
-    if (reply.errno !== 0) throw new Error(`${what} failed with NBD error ${reply.errno}`);
+    if (reply.errno !== 0) throw new RequestFailed(`${what} failed with NBD error ${reply.errno}`);
     return reply;
   }
 

@@ -47,7 +47,7 @@ export class Noise {
         cableVictim(backup),
         diskVictim(backup),
       ]),
-      mirrorVictim(primary),
+      mirrorVictim(primary, mediaSizeBytes, random),
       ...site.clocks.all.map((clock) => clockVictim(clock, log)),
     ];
     const seed = random.below(1_000_000);

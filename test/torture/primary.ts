@@ -1,5 +1,7 @@
+import type { SeededRandom } from '../support/seeded-random.js';
 import type { FileSystem } from './file-system.js';
 import type { MirrorDaemon } from './mirror-daemon.js';
+import { spoil, type Spoil } from './spoil.js';
 
 /** The host of a mirror and of the file system on it, if there is one: what happens to the one happens to the other. */
 export class Primary {
@@ -45,6 +47,11 @@ export class Primary {
   async stop(): Promise<void> {
     await this.fileSystem?.unmount();
     await this.mirror.stop();
+  }
+
+  /** While it is stopped. False if there was nothing to spoil. */
+  spoil(what: Spoil, mediaSizeBytes: number, random: SeededRandom): boolean {
+    return spoil(this.mirror.local, what, mediaSizeBytes, random);
   }
 
   pause(): Promise<void> {

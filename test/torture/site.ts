@@ -50,7 +50,6 @@ export class Site {
         index,
         cable,
         image,
-        IMAGE_BYTES,
         log,
         join(folder, `run${index}`),
         this.clocks.of(`backup${index}`),

@@ -5,7 +5,8 @@ import { until } from '../support/until.js';
 import { TORTURE_SECONDS, TORTURE_SEED } from './beside.js';
 import { canMakeHosts } from './hosts.js';
 import { makeFolder } from './leftovers.js';
-import { torture, type TortureResult } from './torture.js';
+import { torture } from './torture.js';
+import type { TortureResult } from './torture-options.js';
 
 /** Setting up, resyncs, a split brain and comparing, on a machine that is busy with other tests. */
 const LIMIT_MS = TORTURE_SECONDS * 1000 + 480_000;

@@ -7,40 +7,19 @@ import { FailOver } from './fail-over.js';
 import { canMakeFileSystems, FileSystem } from './file-system.js';
 import { consequencesIn, inWords, sumOf, type Happened } from './happened.js';
 import { inStep, requireInStep } from './in-step.js';
-import type { Mistake } from './mistakes.js';
 import { Noise } from './noise.js';
 import { Operator } from './operator.js';
+import { fillOwnDisk } from './own-disk.js';
 import { Primary } from './primary.js';
 import { Site, TIMEOUT_SECONDS, type Steps } from './site.js';
 import { SplitBrain } from './split-brain.js';
+import type { TortureOptions, TortureResult } from './torture-options.js';
 import { Workload } from './workload.js';
 
 /** At the start of the mirror; it ends within an extent and at the end of a region. */
 const FILE_SYSTEM_BYTES = 10 * 1_048_576;
 /** What a request may take beyond the time-out of its components, on a machine that is busy with other things. */
 const GRACE_MS = 60_000;
-
-export interface TortureOptions {
-  readonly seed: number;
-  readonly seconds: number;
-  /** An empty one, which is the caller's to remove. */
-  readonly folder: string;
-  /** Gets each event as it happens. */
-  readonly tell: ((line: string) => void) | null;
-  /** To show that it is found. */
-  readonly mistake?: Mistake | undefined;
-  /** Ends it early. */
-  readonly signal?: AbortSignal;
-}
-
-export interface TortureResult {
-  /** What was wrong; null if nothing was. */
-  readonly problem: string | null;
-  readonly summary: string;
-  /** How often each kind of trouble has happened, and what came of it. */
-  readonly happened: Happened;
-  readonly events: readonly string[];
-}
 
 /**
  * Real programs on hosts of their own: a mirror of a local image and of images that servers offer, clients that write to
@@ -113,7 +92,7 @@ class Torture {
   get result(): TortureResult {
     const { seed, folder } = this.options;
     const { reads = 0, writes = 0, flushes = 0, lost = 0 } = this.#workload?.counts ?? {};
-    const planned = [...this.#noise.kinds, 'promote', 'kill promoted', 'split brain'];
+    const planned = [...this.#noise.kinds, 'promote', 'kill promoted', 'split brain', 'own disk full'];
     const troubles = Object.fromEntries([
       ...planned.map((kind) => [kind, 0]),
       ...this.#log.counts,
@@ -191,8 +170,9 @@ class Torture {
       this.#log.note('COMPLETE');
       if (this.#random.chance(0.3)) await this.#unlessBroken(this.#operator.verify());
       await this.#rest();
+      if (this.#random.chance(0.3)) await this.#fillOwnDisk();
       await this.#wake();
-      if (this.#random.chance(0.1)) await this.#divide();
+      if (this.#random.chance(0.05)) await this.#divide();
       if (!this.#random.chance(0.2)) continue;
       await this.#crash();
       // Until then only who took over has everything, and may not fail.
@@ -205,6 +185,14 @@ class Torture {
     await this.#unlessBroken(this.#client.stop());
     await this.#unlessBroken(this.#fileSystem?.unmount());
     // On a busy machine a component may have been silent for too long once more.
+    const { mediaSizeBytes } = await this.#operator.untilComplete();
+    this.#expectSame(mediaSizeBytes);
+  }
+
+  /** Without the file system, which requests that fail would be the end of. */
+  async #fillOwnDisk(): Promise<void> {
+    const { mirror } = this.#site;
+    await fillOwnDisk(this.#client, { mirror, log: this.#log, problem: () => this.#problem });
     const { mediaSizeBytes } = await this.#operator.untilComplete();
     this.#expectSame(mediaSizeBytes);
   }

@@ -1,9 +1,10 @@
 import type { SeededRandom } from '../support/seeded-random.js';
-import { SPOILS, type Backup } from './backup.js';
+import type { Backup } from './backup.js';
 import type { EventLog } from './event-log.js';
 import type { HostClock } from './host-clock.js';
 import { CABLE_TROUBLES } from './hosts.js';
 import type { Primary } from './primary.js';
+import { SPOILS, type Spoil } from './spoil.js';
 
 /** Something that goes wrong, and is made good again some time later. */
 export interface Trouble {
@@ -35,7 +36,7 @@ export function backupVictim(backup: Backup, mediaSizeBytes: number, random: See
     begin: () => backup.pause(),
     end: () => backup.resume(),
   };
-  const spoil = (what: (typeof SPOILS)[number]): Trouble => ({
+  const spoil = (what: Spoil): Trouble => ({
     kind: `spoil ${what}`,
     lastsMsMax: 2000,
     begin: async () => {
@@ -77,7 +78,19 @@ export function cableVictim({ name, cable }: Backup): Victim {
   return { name: `cable to ${name}`, troubles };
 }
 
-export function mirrorVictim(mirror: Primary): Victim {
+/** Of these any one block may go bad while nobody uses the only component that has everything. */
+const OWN_SPOILS = ['superblock', 'log', 'bitmap'] as const;
+
+export function mirrorVictim(mirror: Primary, mediaSizeBytes: number, random: SeededRandom): Victim {
+  const spoilOwn = (what: Spoil): Trouble => ({
+    kind: `spoil own ${what}`,
+    lastsMsMax: 1000,
+    begin: async () => {
+      await mirror.stop();
+      return mirror.spoil(what, mediaSizeBytes, random);
+    },
+    end: () => mirror.start(),
+  });
   const killDevice = {
     kind: 'kill nbdfuse',
     lastsMsMax: 1000,
@@ -92,6 +105,7 @@ export function mirrorVictim(mirror: Primary): Victim {
       { kind: 'pause mirror', lastsMsMax: 5000, begin: () => mirror.pause(), end: () => mirror.resume() },
       { kind: 'stop mirror', lastsMsMax: 1000, begin: () => mirror.stop(), end: () => mirror.start() },
       ...(mirror.hasFileSystem ? [killDevice] : []),
+      ...OWN_SPOILS.map(spoilOwn),
     ],
   };
 }

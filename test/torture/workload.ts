@@ -4,7 +4,7 @@ import { headOf } from '../support/image-head.js';
 import { SeededRandom } from '../support/seeded-random.js';
 import { until } from '../support/until.js';
 import { fillSectors, readSector, SECTOR_BYTES, ZEROES } from './blocks.js';
-import { Connection, ConnectionLost } from './connection.js';
+import { Connection, ConnectionLost, RequestFailed } from './connection.js';
 
 /** Clients of the mirror at a time, and what each has under way. */
 const CLIENTS = 2;
@@ -47,10 +47,11 @@ export class Workload {
   readonly #sectorCount: number;
   #ended: Promise<unknown> = Promise.resolve();
   #isStopping = false;
+  #mayFail = false;
   /** Orders everything that happens. */
   #now = 1;
   #writeNumber = 1;
-  counts = { reads: 0, writes: 0, flushes: 0, lost: 0 };
+  counts = { reads: 0, writes: 0, flushes: 0, lost: 0, failed: 0 };
   #slowestMs = 0;
   /** By their numbers. */
   #history = new Map<number, string>();
@@ -84,8 +85,10 @@ export class Workload {
     return other;
   }
 
-  start(): void {
+  /** With `mayFail` a request may be answered with an error: nobody knows then whether it has happened. */
+  start({ mayFail = false } = {}): void {
     this.#isStopping = false;
+    this.#mayFail = mayFail;
     const clients = Array.from({ length: CLIENTS }, (_, index) =>
       this.#client(new SeededRandom(this.options.seed + 1000 * (index + 1) + this.#now)),
     );
@@ -166,11 +169,12 @@ export class Workload {
       try {
         await this.#step(connection, random);
       } catch (error) {
-        if (!(error instanceof ConnectionLost)) {
+        if (error instanceof ConnectionLost) this.counts.lost += 1;
+        else if (error instanceof RequestFailed && this.#mayFail) this.counts.failed += 1;
+        else {
           this.#break(error instanceof Error ? error.message : String(error));
           return;
         }
-        this.counts.lost += 1;
       }
       await delay(random.below(PAUSE_MS_MAX));
     }
