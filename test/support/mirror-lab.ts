@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { askMirror } from '../../src/control/control-client.js';
+import type { ControlRequest } from '../../src/control/commands/all.js';
 import type { ComponentStatus, MirrorStatus } from '../../src/control/status.js';
 import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
@@ -116,7 +117,7 @@ export class MirrorLab {
   /** Resolves when the daemon is gone, with nothing of it left in the run directory. */
   async stop(name: string): Promise<MirrorStatus> {
     const last = await this.#untilUnused(name);
-    await this.succeed('stop', name);
+    await this.#ask(name, { command: 'stop', isForced: false });
     await untilGone([last.pid]);
     const left = readdirSync(this.scratch.path('run')).filter((file) => file.startsWith(`${name}.`));
     if (left.length > 0) throw new Error(`left behind: ${left.join(', ')}`);
@@ -133,9 +134,12 @@ export class MirrorLab {
 
   /** Without a program of its own for each look. */
   async status(name: string): Promise<MirrorStatus> {
+    return (await this.#ask(name, { command: 'status' })) as MirrorStatus;
+  }
+
+  #ask(name: string, request: ControlRequest): Promise<unknown> {
     const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
-    const answer = await askMirror(this.scratch.path(`run/${name}.ctl`), { command: 'status' }, asking);
-    return answer as MirrorStatus;
+    return askMirror(this.scratch.path(`run/${name}.ctl`), request, asking);
   }
 
   async component(name: string, component: string): Promise<ComponentStatus> {

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { askMirror } from '../../src/control/control-client.js';
+import type { ControlRequest } from '../../src/control/commands/all.js';
 import type { ComponentStatus, MirrorStatus } from '../../src/control/status.js';
 import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
@@ -102,11 +103,14 @@ export class MirrorWorld {
 
   /** Without a program of its own for each look. The daemon that answers is ended with this world. */
   async status(): Promise<MirrorStatus> {
-    const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
-    const path = this.scratch.path(`run/${this.name}.ctl`);
-    const status = (await askMirror(path, { command: 'status' }, asking)) as MirrorStatus;
+    const status = (await this.#ask({ command: 'status' })) as MirrorStatus;
     this.#daemons.add(status.pid);
     return status;
+  }
+
+  #ask(request: ControlRequest): Promise<unknown> {
+    const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
+    return askMirror(this.scratch.path(`run/${this.name}.ctl`), request, asking);
   }
 
   remoteOf({ components }: MirrorStatus): ComponentStatus | undefined {
@@ -150,7 +154,7 @@ export class MirrorWorld {
   /** Ends the mirror, and gives what both images hold then. */
   async stopAndRead(): Promise<{ readonly ofLocal: Buffer; readonly ofBackup: Buffer }> {
     const { mediaSizeBytes, pid } = await this.untilUnused();
-    await this.succeed('stop', this.name);
+    await this.#ask({ command: 'stop', isForced: false });
     await untilGone([pid]);
     return {
       ofLocal: readStart(this.local, mediaSizeBytes),

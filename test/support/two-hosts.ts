@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { askMirror } from '../../src/control/control-client.js';
+import type { ControlRequest } from '../../src/control/commands/all.js';
 import type { MirrorStatus } from '../../src/control/status.js';
 import { systemClock } from '../../src/device/clock.js';
 import { createImage } from '../../src/device/file-device.js';
@@ -67,11 +68,14 @@ export class Host {
 
   /** Without a program of its own for each look. The daemon that answers is ended with this host. */
   async status(): Promise<MirrorStatus> {
-    const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
-    const path = `${this.runDirectory}/${this.mirrorName}.ctl`;
-    const status = (await askMirror(path, { command: 'status' }, asking)) as MirrorStatus;
+    const status = (await this.#ask({ command: 'status' })) as MirrorStatus;
     this.#daemons.add(status.pid);
     return status;
+  }
+
+  #ask(request: ControlRequest): Promise<unknown> {
+    const asking = { clock: systemClock, timeoutMs: PATIENCE_MS };
+    return askMirror(`${this.runDirectory}/${this.mirrorName}.ctl`, request, asking);
   }
 
   async untilState(state: MirrorStatus['state']): Promise<MirrorStatus> {
@@ -92,7 +96,7 @@ export class Host {
 
   async stopMirror(): Promise<void> {
     const { pid } = await this.status();
-    await this.succeed('stop', '-f', this.mirrorName);
+    await this.#ask({ command: 'stop', isForced: true });
     await untilGone([pid]);
   }
 
