@@ -100,7 +100,8 @@ describe('a start is refused in one line, and leaves all data alone:', () => {
     appendFileSync(b, Buffer.alloc(MIB));
     expect(await refused(a, b)).toBe(
       'b.img has no gmirror label in its last sector; check its name and its size; ' +
-        "for one that was made larger, 'ggmirror resize' comes first",
+        "for one that was made larger, 'ggmirror resize' comes first; if its label is lost, start with '--degraded' and " +
+        "without naming it, then take it in anew with 'ggmirror forget m' and 'ggmirror insert --force m b.img'",
     );
   });
 

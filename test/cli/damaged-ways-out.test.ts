@@ -92,6 +92,17 @@ test('with both superblocks of the only image bad the start asks for an area fil
   await world.untilState('COMPLETE');
 });
 
+test('with a label that is gone the start says how the image is taken in anew, and that works', async () => {
+  spoil(other, IMAGE_BYTES - 512, 512);
+  const said = await refusal(world.local, other);
+  expect(said).toContain("start with '--degraded' and without naming it");
+  await world.succeed('start', 'm', world.local, '--degraded');
+  await world.untilState('DEGRADED');
+  // 'ggmirror resize' is for one that was made larger.
+  await follow(said.slice(said.indexOf('if its label is lost')));
+  await expectBothWhole();
+});
+
 test('with a bad label the start names the commands that make a component of it anew, and they work', async () => {
   spoil(other, IMAGE_BYTES - 400, 8);
   const said = await refusal(world.local, other);

@@ -120,7 +120,7 @@ function presentOf(assembly: Assembly, options: AssembleOptions): readonly Prese
       }
       present.push(found);
     } else if (found.state === 'none' || (found.state !== 'failed' && !options.degraded)) {
-      const way = found.state === 'none' ? CHECK_PLACE : wayOut(found, assembly, options.name);
+      const way = wayOut(found, assembly, options.name);
       throw new AssembleError('ASSEMBLE_FOREIGN', `${found.name} ${found.why}; ${way}`);
     }
   }
@@ -138,13 +138,18 @@ const CHECK_PLACE =
 /** Of a component that can't be believed. */
 function wayOut({ name, state }: FoundProvider, { providers }: Assembly, mirror: string): string {
   const other = providers.find((one) => one.state === 'ok');
+  const anew = `take it in anew with 'ggmirror forget ${mirror}' and 'ggmirror insert --force ${mirror} ${name}'`;
+  if (state === 'none')
+    return other === undefined
+      ? CHECK_PLACE
+      : `${CHECK_PLACE}; if its label is lost, start with '--degraded' and without naming it, then ${anew}`;
   if (other === undefined) {
     return state === 'bare' ? `name a file for it: '${name},area=FILE'` : 'start the mirror without it';
   }
   const degraded = "start the mirror without it, with '--degraded'";
   return state === 'bare'
     ? `${degraded}, or copy everything from ${other.name} to it with '--source ${other.name}'`
-    : `${degraded}, then take it in anew with 'ggmirror forget ${mirror}' and 'ggmirror insert --force ${mirror} ${name}'`;
+    : `${degraded}, then ${anew}`;
 }
 
 const reasonsOf = (providers: readonly FoundProvider[]): string => {
