@@ -55,7 +55,9 @@ export interface FlushFacts {
 }
 
 export function flushPromiseOf({ options, active }: FlushFacts): FlushPromise {
-  if (active.some(({ can }) => can.flush)) return 'kept';
+  // A mirror that has ended breaks no promise.
+  const isOver = !active.some(({ isConnected }) => isConnected);
+  if (isOver || active.some(({ can }) => can.flush)) return 'kept';
   return options.isUnsafeFlushWanted === true ? 'unsafe' : 'refused';
 }
 

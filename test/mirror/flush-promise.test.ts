@@ -80,6 +80,8 @@ test('where the administrator has said so, flushes that nobody keeps are answere
   expect(await flushed(running)).toBeNull();
   expect(flushPromiseOf(running.mirror)).toBe('unsafe');
   await running.close();
+  // Nobody is to be told of that.
+  expect(flushPromiseOf(running.mirror)).toBe('kept');
 });
 
 test('a mirror of components that can not flush works, keeps its log in order, and fails flushes only', async () => {
