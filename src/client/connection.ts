@@ -170,8 +170,9 @@ async function bothHalves(parameters: ConnectParameters, sockets: SocketList): P
   // A name may stand for several hosts; both halves must reach the same.
   const [receive, second] = await open({ connect, host: send.address, port: uri.port, tls }, 'receive');
   checkSame(first.terms, second.terms);
-  // A server of ours lets the next session in when nothing can come of this one any more.
-  if (first.terms.hello === null) receive.dropUnsentAtDeath();
+  receive.dropUnsentAtDeath();
+  // That tells a server of ours that the session has not ended in order, and its client may not have heard of a failed flush.
+  if (first.terms.hello !== null) send.dropUnsentAtDeath();
   return new Connection(send, receive, [first, second], clock);
 }
 

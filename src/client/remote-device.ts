@@ -57,6 +57,8 @@ export class RemoteDevice implements BlockDevice {
   #lastLoss: DeviceError | null = null;
   #giveUpTimer: Timer | null = null;
   #reconnects = 0;
+  /** The session is not to end in order: a flush that failed in it counts as not told, and the next one's fails. */
+  isToBeToldAgain = false;
   #closing: Promise<void> | null = null;
   #whenIdle: (() => void) | null = null;
 
@@ -162,8 +164,9 @@ export class RemoteDevice implements BlockDevice {
 
   /** Closes at once: what was started fails with DEVICE_CLOSED now, and no caller's buffer is touched afterwards. */
   abandon(): void {
-    this.#closing ??= Promise.resolve();
-    this.#end().catch(() => undefined /* nobody waits for a device that was given up */);
+    // A process that is over before an end in order is through looks like one that was killed.
+    const ended = this.#end().catch(() => undefined /* it was given up */);
+    this.#closing ??= ended;
     this.#whenIdle?.();
   }
 
@@ -171,18 +174,18 @@ export class RemoteDevice implements BlockDevice {
     if (this.#state === 'CLOSED') return;
     const error = new DeviceError('DEVICE_CLOSED', 'EBADF', `${this.name}: closed`);
     const connection = this.#connection;
-    const wasIdle = this.#pipeline.isIdle;
+    const endsInOrder = this.#pipeline.isIdle && !this.isToBeToldAgain;
     this.#failure = error;
     this.#move('closed');
     this.#reconnector.stop();
     this.#keepAlive.end();
     this.#endGiveUp();
     this.#connection = null;
-    if (!wasIdle) connection?.reset();
+    if (!endsInOrder) connection?.reset();
     this.#pipeline.detach(error);
     this.#pipeline.fail(error, () => true);
     this.#events.closed?.();
-    if (wasIdle) await connection?.end();
+    if (endsInOrder) await connection?.end();
   }
 
   /** Resolves when nothing waits, or after a bound. */

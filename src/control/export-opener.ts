@@ -52,7 +52,15 @@ export async function openExport(
   opening.catch(free);
   const device = await inTime(opening, name, options);
   const guardReturn = (next: ContentCheck): void => void (check = next);
-  return { device, area: null, abandon: () => device.abandon(), lost, guardReturn };
+  const abandon = (): void => device.abandon();
+  return {
+    device,
+    area: null,
+    abandon,
+    lost,
+    guardReturn,
+    tellAgain: () => void (device.isToBeToldAgain = true),
+  };
 }
 
 const connectMsOf = ({ timeoutMs }: ExportOptions): number => Math.max(timeoutMs, CONNECT_MS_MIN);

@@ -202,6 +202,22 @@ describe('close()', () => {
     expect(clock.timerCount).toBe(0);
   });
 
+  test('waits for the end of a session that was given up with nothing under way, which is one in order', async () => {
+    const server = await world.server();
+    const device = await world.open(server);
+    const session = await server.session(0);
+    let isEnded = false;
+    // What is sent after the end would say that it was none.
+    session.halves.receive?.pause();
+    device.abandon();
+    const closed = device.close().then(() => (isEnded = true));
+    for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(isEnded).toBe(false);
+    session.halves.receive?.resume();
+    await closed;
+    await until('the end', () => session.hasEnded);
+  });
+
   test('does not wait long for a server that does not end its side', async () => {
     const clock = new FakeClock();
     const server = await world.server();

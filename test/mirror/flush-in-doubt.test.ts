@@ -205,6 +205,22 @@ describe('a component whose private area is repaired when it is opened, in which
     await expectSafe(world, await world.start('ab'), 3);
   });
 
+  test('is to hear it again from its server if the start is refused for another reason', async () => {
+    const world = await makeDebt();
+    const refuse = (): never => {
+      throw new Error('refused');
+    };
+    await expect(world.start('ab', { approve: refuse })).rejects.toThrow('refused');
+    expect([...world.toldAgain]).toEqual(['b']);
+    world.toldAgain.clear();
+    const running = await world.start('ab');
+    failNextFlush(world, 'b');
+    await untilWhole(running);
+    await running.close();
+    // Of those that it had noted it is not.
+    expect([...world.toldAgain]).toEqual([]);
+  });
+
   test('is there, and written anew, when it comes back to a mirror that runs', async () => {
     const world = await makeDebt();
     world.gone.add('b');

@@ -94,6 +94,8 @@ export class MemberWorld {
   readonly noted = new Set<string>();
   /** The disks that such a note says are in doubt. */
   readonly inDoubt = new Set<string>();
+  /** Disks whose servers were asked to tell of a failed flush once more. */
+  readonly toldAgain = new Set<string>();
   readonly #unflushable = new Set<string>();
   readonly #connected = new Map<string, FaultDevice>();
   #starts = 0;
@@ -248,7 +250,10 @@ export class MemberWorld {
           : Promise.resolve(
               this.noted.has(name)
                 ? this.#openNoted(name)
-                : { device: this.#connect(name), ...this.#besides(name) },
+                : {
+                    ...{ device: this.#connect(name), ...this.#besides(name) },
+                    tellAgain: () => void this.toldAgain.add(name),
+                  },
             ),
     };
   }

@@ -14,6 +14,8 @@ export interface OpenedProvider {
   readonly abandon?: () => void;
   /** Of one that can vanish while nothing is asked of it: resolves when it has, with how. Never rejects. */
   readonly lost?: Promise<DeviceError>;
+  /** Of one whose server tells of a failed flush once: it is to tell whoever opens it next, once more. */
+  readonly tellAgain?: () => void;
   /** Of one that comes back by itself: from now on it may only do so while this holds. */
   readonly guardReturn?: (check: ContentCheck) => void;
   /** For an area in a file that is not there yet; `area` is null then. */

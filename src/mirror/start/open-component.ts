@@ -63,15 +63,26 @@ export async function openComponent(opened: OpenedProvider): Promise<OpenedCompo
   return component;
 }
 
+/** A flush failed when the private area was repaired, for what was written before by whoever: nobody else keeps a note of it. */
+class ToldDoubt implements FlushDoubt {
+  isInDoubt = false;
+
+  settle(): void {
+    this.isInDoubt = false;
+  }
+}
+
 /** Device and area file of a component, which are given up and closed together. */
 class ProviderHandle {
+  /** Nobody has seen to that yet when it is given up or closed: a start may be refused for another reason. */
+  readonly told = new ToldDoubt();
   readonly device: BlockDevice;
   readonly area: BlockDevice | null;
   readonly #abandons: (() => void)[] = [];
   #closing: Promise<void> | null = null;
   #isClosed = false;
 
-  constructor(opened: OpenedProvider) {
+  constructor(private readonly opened: OpenedProvider) {
     const provider = abandonableOf(opened.device, opened.abandon);
     const area = opened.area === null ? null : abandonable(opened.area);
     this.device = provider.device;
@@ -81,6 +92,7 @@ class ProviderHandle {
   }
 
   readonly abandon = (): void => {
+    if (this.told.isInDoubt) this.opened.tellAgain?.();
     for (const abandon of this.#abandons) abandon();
   };
 
@@ -89,6 +101,7 @@ class ProviderHandle {
   }
 
   close(): Promise<void> {
+    if (this.told.isInDoubt) this.opened.tellAgain?.();
     this.#closing ??= Promise.allSettled([this.device.close(), this.area?.close()]).then(() => {
       this.#isClosed = true;
     });
@@ -123,8 +136,13 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
   }
   const areaAt = handle.area === null ? areaOffsetBytes(label.mediaSizeBytes) : 0;
   const observer = new Observer();
-  const told = new ToldDoubt();
-  const provider = KeptWrites.of(watchFlushes(observer.lookAt(device), () => (told.isInDoubt = true)));
+  const { told } = handle;
+  let isOpening = true;
+  const failed = (): void => {
+    // Of later ones the mirror knows by itself.
+    told.isInDoubt ||= isOpening;
+  };
+  const provider = KeptWrites.of(watchFlushes(observer.lookAt(device), failed));
   const readArea = (): Promise<OpenedArea> =>
     AreaStore.open(handle.area === null ? provider : observer.lookAt(handle.area), areaAt);
   // A server tells of it once, so who gave the provider up now would take it for sound the next time.
@@ -132,6 +150,7 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
     if (!told.isInDoubt) throw error;
     return readArea();
   });
+  isOpening = false;
   const flushNote = opened.flushNote ?? (told.isInDoubt ? told : undefined);
   if (area.state === 'none') {
     return bareOf(handle, label, 'has a gmirror label, but no private area of ggmirror');
@@ -174,15 +193,6 @@ async function readComponent(handle: ProviderHandle, opened: SettledProvider): P
   const { removeArea } = opened;
   const rest = removeArea === undefined ? {} : { removeArea };
   return { state: 'ok', media, store, label, superblock, touch, ...rest };
-}
-
-/** A flush failed when the private area was repaired, for what was written before by whoever: nobody else keeps a note of it. */
-class ToldDoubt implements FlushDoubt {
-  isInDoubt = false;
-
-  settle(): void {
-    this.isInDoubt = false;
-  }
 }
 
 function foreignReason(label: DecodedLabel, superblock: Superblock, hasAreaFile: boolean): string | null {
