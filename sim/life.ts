@@ -51,11 +51,12 @@ export async function minimiseLife(life: Life): Promise<{ life: Life; stepCount:
 
 /** The command that lives it again, with everything that happens; `plant` is the name of the mistake that was planted. */
 export function replayOf(life: Life, plant?: string): string {
-  const { seed, wire, split, plain, jumps, steps } = life;
+  const { seed, wire, split, plain, jumps, only, steps } = life;
   const words = [`--seed ${seed}`, `--wire ${wire}`];
   if (split !== undefined) words.push(`--split ${split}`);
   if (plain === true) words.push('--plain');
   if (jumps === true) words.push('--jumps');
+  if (only !== undefined) words.push(`--only ${only.join(',')}`);
   if (plant !== undefined) words.push(`--plant "${plant}"`);
   if (steps !== undefined) words.push(`--steps ${runsTextOf(steps)}`);
   return `npm run sim -- ${words.join(' ')} --trace`;

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { Way } from './life.js';
-import { WIRES } from './plan.js';
+import { TROUBLES, WIRES } from './plan.js';
 import { type Planted, PLANTED } from './planted/all.js';
 import { SPLITS } from './split-brain.js';
 
@@ -15,6 +15,7 @@ export const USAGE = `usage: npm run sim -- [options]
   --jumps             clocks go on by up to an hour at once
   --split-brain       both hosts start the mirror and write, without knowing of each other, or one by force
   --split KIND        of these lives only both, or forced
+  --only KINDS        a life is all about these kinds of trouble: cut,power (--only ? says which there are)
   --minimise          leave out of a failing seed what it fails without, and print what is left
   --steps LIST        only these steps of a plan, as --minimise prints them: 3,7-9
   --plant NAME        with a mistake planted that must be found; any part of its name that no other one has
@@ -77,6 +78,7 @@ function parse(args: readonly string[]) {
         steps: { type: 'string' },
         plant: { type: 'string' },
         plants: { type: 'boolean', default: false },
+        only: { type: 'string' },
         plain: { type: 'boolean', default: false },
         jumps: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
@@ -98,6 +100,7 @@ interface WayWords {
   readonly wire?: string | undefined;
   readonly 'split-brain': boolean;
   readonly split?: string | undefined;
+  readonly only?: string | undefined;
   readonly plain: boolean;
   readonly jumps: boolean;
 }
@@ -106,10 +109,12 @@ interface WayWords {
 function waysOf(words: WayWords, plant: Planted | undefined): readonly Way[] {
   const { wire, split, plain, jumps } = words;
   const isSplit = words['split-brain'] || split !== undefined;
-  const isSaid = wire !== undefined || isSplit || plain || jumps;
+  const only = words.only?.split(',').flatMap((text) => choose('only', text, TROUBLES));
+  const isSaid = wire !== undefined || isSplit || plain || jumps || only !== undefined;
   if (plant !== undefined && !isSaid) return [plant.way];
   const wires = choose('wire', wire, WIRES);
-  if (!isSplit) return wires.map((one) => ({ wire: one, plain, jumps }));
+  if (!isSplit)
+    return wires.map((one) => ({ wire: one, plain, jumps, ...(only === undefined ? {} : { only }) }));
   const splits = choose('split', split, SPLITS);
   const remote = wires.filter((one) => one !== 'alone');
   return splits.flatMap((one) => remote.map((each) => ({ wire: each, split: one })));

@@ -32,11 +32,16 @@ export interface Plan {
   readonly steps: readonly PlannedStep[];
   /** Index of a host whose server can't flush, as that of a plain ggated; left out if there is none. */
   readonly plainHost?: number;
+  /** Of the flushes of disks, so many are looked at. */
+  readonly lookPart: number;
   /** Nothing in it is a reason to give a component up. */
   readonly isPeaceful?: boolean;
 }
 
 const MIB = 1_048_576;
+const LOOK_AT_FLUSH_PART = 0.03;
+/** Of a life that is all about some kinds of trouble. */
+const LOOK_CLOSELY_PART = 0.25;
 const BALANCES: readonly BalanceAlgorithm[] = ['prefer', 'round-robin', 'load', 'split', 'prefer-local'];
 const MEMBER_COMMANDS: readonly MemberCommand[] = [
   ...(['insert', 'insert', 'remove', 'forget', 'activate', 'activate', 'deactivate'] as const),
@@ -47,8 +52,14 @@ const FAULTS: readonly FaultKind[] = [
   ...(['hang', 'slow', 'fail', 'bad', 'rebuild'] as const),
 ];
 
+/** Kinds of trouble that a life can be all about; a failed write or flush is one of what a disk can fail. */
+export const TROUBLES = [...new Set(FAULTS), 'failed-write', 'failed-flush'] as const;
+export type Trouble = (typeof TROUBLES)[number];
+
 /** What lives have only where that is asked for. */
 export interface Extras {
+  /** All of these kinds of trouble, again and again, and no other; nobody is at work, and nothing is misdirected. */
+  readonly only?: readonly Trouble[];
   /** One host's server can't flush. */
   readonly plain?: boolean;
   /** Clocks jump. */
@@ -56,7 +67,7 @@ export interface Extras {
 }
 
 /** The plan of a seed, for components that are reached in this way. */
-export function planOf(seed: number, wire: WireKind = 'queue', { plain, jumps }: Extras = {}): Plan {
+export function planOf(seed: number, wire: WireKind = 'queue', { plain, jumps, only }: Extras = {}): Plan {
   const chance = new Chance(seed).fork('plan');
   const componentCount = wire !== 'alone' && chance.happens(0.3) ? 3 : 2;
   const dataMiB = chance.pick([12, 16, 24]);
@@ -72,11 +83,11 @@ export function planOf(seed: number, wire: WireKind = 'queue', { plain, jumps }:
   const steps = [
     ...clientSteps(chance.fork('client'), mediaSectors),
     ...(wire === 'alone'
-      ? aloneFaults(chance.fork('alone'), RUN_MS)
+      ? aloneFaults(chance.fork('alone'), RUN_MS, only)
       : [
-          ...faultSteps(chance.fork('faults'), componentCount, mediaSectors),
-          ...operatorSteps(chance.fork('operator'), componentCount),
-          ...misdirectedReads(chance.fork('misdirected'), componentCount),
+          ...faultSteps(chance.fork('faults'), componentCount, mediaSectors, only),
+          ...(only === undefined ? operatorSteps(chance.fork('operator'), componentCount) : []),
+          ...(only === undefined ? misdirectedReads(chance.fork('misdirected'), componentCount) : []),
           ...(jumps === true ? jumpingClocks(chance.fork('jumps'), componentCount) : []),
         ]),
   ];
@@ -85,7 +96,8 @@ export function planOf(seed: number, wire: WireKind = 'queue', { plain, jumps }:
   const ofWire = wire !== 'sessions' ? steps : steps.map((planned) => withOneWay(planned, oneWay));
   // At home the mirror has its disk without a server.
   const plainHost = chance.fork('plain').between(1, componentCount - 1);
-  const base = { seed, wire, componentCount, diskSizeBytes, settings, steps: ofWire };
+  const lookPart = only === undefined ? LOOK_AT_FLUSH_PART : LOOK_CLOSELY_PART;
+  const base = { lookPart, seed, wire, componentCount, diskSizeBytes, settings, steps: ofWire };
   return plain === true && wire !== 'alone' ? { ...base, plainHost } : base;
 }
 
@@ -137,11 +149,16 @@ function placeOf(chance: Chance, mediaSectors: number): number {
   return Math.max(0, Math.ceil(place / unitSectors) * unitSectors - chance.below(64)) % mediaSectors;
 }
 
-function faultSteps(chance: Chance, hostCount: number, mediaSectors: number): PlannedStep[] {
+function faultSteps(
+  chance: Chance,
+  hostCount: number,
+  mediaSectors: number,
+  only?: readonly Trouble[],
+): PlannedStep[] {
   // A run has a few kinds of trouble, or each would hide the others.
-  const kinds = FAULTS.filter(() => chance.happens(0.45));
+  const kinds = only ?? FAULTS.filter(() => chance.happens(0.45));
   const steps: PlannedStep[] = [];
-  const meanGapMs = chance.pick([2500, 6000, 15_000]);
+  const meanGapMs = chance.pick(only === undefined ? [2500, 6000, 15_000] : [700, 1500, 4000]);
   for (let atMs = chance.delayMs(meanGapMs); atMs < RUN_MS; atMs += chance.delayMs(meanGapMs)) {
     steps.push({ atMs, step: { kind: 'look' } });
     if (kinds.length > 0)
@@ -186,7 +203,7 @@ function jumpingClocks(chance: Chance, hostCount: number): PlannedStep[] {
   return steps;
 }
 
-function faultOf(chance: Chance, kind: FaultKind, hostCount: number, mediaSectors: number): Step {
+function faultOf(chance: Chance, kind: Trouble, hostCount: number, mediaSectors: number): Step {
   const host = chance.below(hostCount);
   const other = (host + chance.between(1, hostCount - 1)) % hostCount;
   const forMs = chance.pick([20, 300, 2000, 8000, 20_000]) * (0.5 + chance.part());
@@ -219,6 +236,14 @@ function faultOf(chance: Chance, kind: FaultKind, hostCount: number, mediaSector
         host,
         op: chance.pick(['read', 'write', 'flush'] as const),
         count: chance.pick([1, 1, 3, 20]),
+      };
+    case 'failed-write':
+    case 'failed-flush':
+      return {
+        kind: 'fail',
+        host,
+        op: kind === 'failed-write' ? 'write' : 'flush',
+        count: chance.pick([1, 1, 3]),
       };
     case 'bad':
       return { kind, host, sector: chance.below(mediaSectors) };

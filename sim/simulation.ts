@@ -54,9 +54,6 @@ export async function simulate(plan: Plan, trace: Trace = null): Promise<RunResu
   }
 }
 
-/** Of the flushes, so many are looked at. */
-const LOOK_AT_FLUSH_PART = 0.03;
-
 class Simulation {
   readonly #registers = new Registers();
   readonly #budget: Budget;
@@ -117,7 +114,7 @@ class Simulation {
     const { world, plan } = this;
     for (const { drive } of this.cluster.hosts) {
       drive.conduct.beforeFlush = () => {
-        if (this.#chance.happens(LOOK_AT_FLUSH_PART)) this.#look();
+        if (this.#chance.happens(plan.lookPart)) this.#look();
       };
       // The mirror may have asked for it, and then no client hears of it before its next one.
       drive.conduct.flushFailed = () => this.#budget.flushFailed();

@@ -5,11 +5,12 @@ const KINDS = [
   ...(['kill', 'power', 'power', 'server', 'server', 'cut', 'cut', 'stall', 'stall'] as const),
   ...(['hang', 'slow', 'fail'] as const),
 ];
-type Kind = (typeof KINDS)[number];
+type Kind = (typeof KINDS)[number] | 'failed-flush';
+const isKind = (one: string): one is Kind => one === 'failed-flush' || KINDS.some((kind) => kind === one);
 
 /** Trouble for a client and the server that it uses: closer together than a mirror's, for there is nothing to resync. */
-export function aloneFaults(chance: Chance, runMs: number): PlannedStep[] {
-  const kinds = KINDS.filter(() => chance.happens(0.5));
+export function aloneFaults(chance: Chance, runMs: number, only?: readonly string[]): PlannedStep[] {
+  const kinds = only?.filter(isKind) ?? KINDS.filter(() => chance.happens(0.5));
   const steps: PlannedStep[] = [];
   const meanGapMs = chance.pick([700, 2000, 5000]);
   if (kinds.length === 0) return steps;
@@ -39,6 +40,8 @@ function faultOf(chance: Chance, kind: Kind): Step {
       return { kind, host: 1, forMs };
     case 'slow':
       return { kind, host: 1, latencyMs: chance.pick([3, 30, 200]), forMs };
+    case 'failed-flush':
+      return { kind: 'fail', host: 1, op: 'flush', count: chance.pick([1, 3]) };
     case 'fail':
       return {
         kind,

@@ -6,8 +6,6 @@ export interface Mistake {
   readonly name: string;
   /** How lives are lived that find it; over `queue` if left out. */
   readonly way?: Way;
-  /** Lives that are known to find a mistake that takes long to be found otherwise; they are tried first. */
-  readonly seeds?: readonly number[];
   /** What the life that finds it says, where one check is to find it; the others would not. */
   readonly saying?: RegExp;
   /** Returns what takes it out again. */

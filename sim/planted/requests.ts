@@ -1,8 +1,9 @@
-import type { DeviceError } from '../../src/device/block-device.js';
+import type { BlockIo, DeviceError } from '../../src/device/block-device.js';
 import { ReadBalance } from '../../src/mirror/balance.js';
 import { Component } from '../../src/mirror/component.js';
-import { MirrorFlush } from '../../src/mirror/mirror-flush.js';
+import { type FlushHost, MirrorFlush } from '../../src/mirror/mirror-flush.js';
 import { Mirror } from '../../src/mirror/mirror.js';
+import { MirrorWrite } from '../../src/mirror/mirror-write.js';
 import { RangeLocks } from '../../src/mirror/range-locks.js';
 import { type Mistake, patch } from './mistake.js';
 
@@ -19,7 +20,7 @@ export const REQUESTS: readonly Mistake[] = [
   },
   {
     name: 'extents leave the log without a flush',
-    seeds: [23],
+    way: { wire: 'queue', only: ['power', 'blackout'] },
     plant: () => patch(MirrorFlush.prototype, { run: nothing }),
   },
   {
@@ -35,7 +36,7 @@ export const REQUESTS: readonly Mistake[] = [
   },
   {
     name: 'checksums of a cache are believed after a failed flush',
-    seeds: [205, 1023, 1235],
+    way: { wire: 'queue', only: ['failed-flush', 'power'] },
     plant: () => {
       const { move } = Component.prototype;
       return patch(Component.prototype, {
@@ -48,12 +49,12 @@ export const REQUESTS: readonly Mistake[] = [
   },
   {
     name: 'the only good copy is believed after a failed flush',
-    seeds: [2160, 2092],
+    way: { wire: 'queue', only: ['failed-flush', 'power', 'cut'] },
     plant: () => patch(Component.prototype, { doubt: () => undefined }),
   },
   {
     name: 'a component that fails a flush stays in step, and the flush is answered',
-    seeds: [16],
+    way: { wire: 'queue', only: ['failed-flush', 'power'] },
     plant: () => {
       const { drop } = Mirror.prototype;
       return patch(Mirror.prototype, {
@@ -62,5 +63,58 @@ export const REQUESTS: readonly Mistake[] = [
         },
       });
     },
+  },
+  {
+    name: 'a component that fails a write stays in step',
+    way: { wire: 'queue', only: ['fail', 'power'] },
+    plant: () => {
+      const { drop } = Mirror.prototype;
+      return patch(Mirror.prototype, {
+        drop(this: Mirror, component: Component, error: DeviceError) {
+          return / write: DEVICE_IO/.test(error.message) || drop.call(this, component, error);
+        },
+      });
+    },
+  },
+  {
+    name: 'a write is answered when one component has taken it',
+    plant: () => {
+      const { answered } = MirrorWrite.prototype;
+      const early = new WeakSet<MirrorWrite>();
+      return patch(MirrorWrite.prototype, {
+        answered(this: MirrorWrite, component: Component, error: DeviceError | null) {
+          const write = this as unknown as { io: BlockIo };
+          if (error === null && !early.has(this)) {
+            early.add(this);
+            const { io } = write;
+            write.io = Object.create(io, { done: { value: () => undefined } }) as BlockIo;
+            io.done(null);
+          }
+          answered.call(this, component, error);
+        },
+      });
+    },
+  },
+  {
+    name: 'what is written while a component is away is not marked',
+    plant: () => patch(Mirror.prototype, { absent: [] }),
+  },
+  {
+    name: 'a flush goes to one component only',
+    way: { wire: 'queue', only: ['power', 'blackout', 'kill'] },
+    plant: () =>
+      patch(MirrorFlush.prototype, {
+        start(this: MirrorFlush, flush: BlockIo) {
+          const { host } = this as unknown as { host: FlushHost };
+          const one = host.targets.find(({ state }) => state === 'ACTIVE');
+          const io = { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0 } as const;
+          one?.start({ ...io, answered: (_component, error) => flush.done(error) });
+        },
+      }),
+  },
+  {
+    name: 'a component that says nothing is waited for',
+    way: { wire: 'queue', only: ['hang', 'stall', 'cut'] },
+    plant: () => patch(Component.prototype, { silentMs: () => 0 }),
   },
 ];

@@ -1,4 +1,5 @@
-import type { BlockIo } from '../../src/device/block-device.js';
+import { type BlockIo, DeviceError } from '../../src/device/block-device.js';
+import type { Clock } from '../../src/device/clock.js';
 import { Component } from '../../src/mirror/component.js';
 import type { ComponentSet } from '../../src/mirror/component-set.js';
 import { ComponentStore } from '../../src/mirror/area/component-store.js';
@@ -9,17 +10,52 @@ import { Resync, type ResyncOptions } from '../../src/mirror/sweep/resync.js';
 import { ResyncPiece } from '../../src/mirror/sweep/resync-piece.js';
 import { RegionWrite } from '../../src/mirror/sweep/region-write.js';
 import { Share } from '../../src/mirror/sweep/share.js';
-import { type ByteRange, regionCount } from '../../src/protocol/geometry.js';
+import type { ByteRange } from '../../src/protocol/geometry.js';
 import { type Mistake, patch } from './mistake.js';
 
 /** Every method is called with its object as this. */
 /* eslint-disable @typescript-eslint/unbound-method */
 
+/** So much later is written what was read with no lock. */
+const LATE_MS = 30;
+
+/** What was read before would be what is written: nobody kept writes away meanwhile. */
+function copyUnlocked(): () => void {
+  const { acquire, release } = RangeLocks.prototype;
+  const { start } = RegionWrite.prototype;
+  const { makePiece } = Resync.prototype;
+  const time: { clock: Clock | null } = { clock: null };
+  const plants = [
+    patch(Resync.prototype, {
+      makePiece(this: Resync) {
+        time.clock = (this as unknown as { options: ResyncOptions }).options.clock;
+        return makePiece.call(this);
+      },
+    }),
+    patch(RangeLocks.prototype, {
+      acquire(this: RangeLocks, holder: RangeHolder) {
+        return holder instanceof ResyncPiece || acquire.call(this, holder);
+      },
+      release(this: RangeLocks, holder: RangeHolder) {
+        if (!(holder instanceof ResyncPiece)) release.call(this, holder);
+      },
+    }),
+    patch(RegionWrite.prototype, {
+      start(this: RegionWrite, component: Component, share: Share, range: ByteRange) {
+        time.clock?.after(LATE_MS, () => {
+          if (component.isConnected) start.call(this, component, share, range);
+          else this.answered(component, new DeviceError('DEVICE_LOST', 'ENXIO', 'it is gone'));
+        });
+      },
+    }),
+  ];
+  return () => plants.forEach((remove) => remove());
+}
+
 /** Mistakes in copying to a component that is behind. */
 export const RESYNCS: readonly Mistake[] = [
   {
     name: 'the target of a resync does not say that it is INCONSISTENT',
-    seeds: [11],
     plant: () => {
       const { writeSuperblock } = ComponentStore.prototype;
       return patch(ComponentStore.prototype, {
@@ -70,24 +106,13 @@ export const RESYNCS: readonly Mistake[] = [
   },
   {
     name: 'a resync reads its source before it locks the range',
-    seeds: [262],
+    way: { wire: 'queue', only: ['cut', 'rebuild'] },
     saying: /which is newer/,
-    // As what was read before would be, what is read is what was there when nobody kept writes away.
-    plant: () => {
-      const { acquire, release } = RangeLocks.prototype;
-      return patch(RangeLocks.prototype, {
-        acquire(this: RangeLocks, holder: RangeHolder) {
-          return holder instanceof ResyncPiece || acquire.call(this, holder);
-        },
-        release(this: RangeLocks, holder: RangeHolder) {
-          if (!(holder instanceof ResyncPiece)) release.call(this, holder);
-        },
-      });
-    },
+    plant: copyUnlocked,
   },
   {
     name: 'a resync empties a region of its target before it copies it',
-    seeds: [2],
+    way: { wire: 'queue', only: ['cut', 'rebuild'] },
     saying: /which is newer/,
     plant: () => {
       const { start } = RegionWrite.prototype;
@@ -101,7 +126,7 @@ export const RESYNCS: readonly Mistake[] = [
   },
   {
     name: 'what was copied is not flushed before its marks go',
-    seeds: [12],
+    way: { wire: 'queue', only: ['cut', 'power'] },
     plant: () => {
       const { checkpoint } = Resync.prototype;
       return patch(Resync.prototype, {
@@ -134,19 +159,30 @@ export const RESYNCS: readonly Mistake[] = [
     },
   },
   {
-    name: 'a resync copies a region more than is marked',
-    seeds: [16],
+    name: 'a resync writes everything twice',
+    way: { wire: 'queue', only: ['cut', 'power'] },
     saying: /no more than/,
     plant: () => {
-      const { next } = Resync.prototype;
-      return patch(Resync.prototype, {
-        next(this: Resync, regionsMax: number) {
-          const run = next.call(this, regionsMax - 1);
-          const { mediaSizeBytes } = (this as unknown as { options: ResyncOptions }).options;
-          const isLast = run === null || run.firstRegion + run.regionCount >= regionCount(mediaSizeBytes);
-          return isLast ? run : { ...run, regionCount: run.regionCount + 1 };
+      const { start } = RegionWrite.prototype;
+      return patch(RegionWrite.prototype, {
+        start(this: RegionWrite, component: Component, share: Share, range: ByteRange) {
+          const again = (_component: Component, error: DeviceError | null): void => {
+            if (error === null) start.call(this, component, share, range);
+            else this.answered(component, error);
+          };
+          const bufferAt = range.offsetBytes - share.offsetBytes;
+          component.start({ op: 'write', ...range, buffer: share.data, bufferAt, answered: again });
         },
       });
     },
+  },
+  {
+    name: 'a resync takes for written what it has only read',
+    plant: () =>
+      patch(RegionWrite.prototype, {
+        start(this: RegionWrite, component: Component) {
+          queueMicrotask(() => this.answered(component, null));
+        },
+      }),
   },
 ];

@@ -4,6 +4,7 @@ import { SilenceWatch } from '../../src/client/silence-watch.js';
 import type { BlockIo } from '../../src/device/block-device.js';
 import { COMMAND, type EchoedHeader } from '../../src/protocol/request.js';
 import { RunningDeviceSession } from '../../src/server/device-session/running-device-session.js';
+import { FlushDebt } from '../../src/server/flush-debt.js';
 import { SessionRequests } from '../../src/server/device-session/requests.js';
 import { type Payload, RequestReader } from '../../src/server/stream/request-reader.js';
 import { type Mistake, patch } from './mistake.js';
@@ -91,7 +92,7 @@ export const SESSIONS: readonly Mistake[] = [
   },
   {
     name: 'the server lets a client in before what its old session has at the disk is done',
-    seeds: [57, 162],
+    way: { wire: 'alone', only: ['hang', 'slow', 'cut'] },
     plant: () => patch(RunningDeviceSession.prototype, { isGone: true }),
   },
   {
@@ -105,5 +106,10 @@ export const SESSIONS: readonly Mistake[] = [
   {
     name: 'the client waits for an answer for ever',
     plant: () => patch(SilenceWatch.prototype, { begin: () => undefined }),
+  },
+  {
+    name: 'the server forgets a failed flush with the session that asked for it',
+    way: { wire: 'alone', only: ['failed-flush', 'cut', 'power'] },
+    plant: () => patch(FlushDebt.prototype, { owe: () => undefined }),
   },
 ];

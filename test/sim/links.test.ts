@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Plan, type WireKind, planOf } from '../../sim/plan.js';
+import { type WireKind, planOf } from '../../sim/plan.js';
 import { simulate } from '../../sim/simulation.js';
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
@@ -40,28 +40,4 @@ describe.each(LIVES)('$what, simulated', ({ wire, seeds }) => {
     expect(first.length).toBeGreaterThan(100);
     expect(await traceOf()).toEqual(first);
   });
-});
-
-test('a component whose host lost its power while nothing was asked of it is not read from', async () => {
-  const { settings, ...rest } = planOf(1, 'sessions');
-  const range = { firstSector: 100, sectorCount: 16 };
-  const steps: Plan['steps'] = [
-    { atMs: 1000, step: { kind: 'io', op: 'write', ...range } },
-    // The client hears of the first end, and comes back after the second one.
-    { atMs: 1500, step: { kind: 'server', host: 1 } },
-    {
-      atMs: 1560,
-      step: { kind: 'power', host: 1, offMs: 20, restart: { host: 0, afterMs: 0, patienceMs: 0 } },
-    },
-    ...numbers(20).map(
-      (index) => ({ atMs: 2500 + index * 10, step: { kind: 'io', op: 'read', ...range } }) as const,
-    ),
-  ];
-  for (const seed of numbers(5)) {
-    const plan: Plan = {
-      ...{ ...rest, seed, steps, componentCount: 2 },
-      settings: { ...settings, balance: 'round-robin', idleMs: 5000, timeoutMs: 3000 },
-    };
-    expect((await simulate(plan)).failure).toBeNull();
-  }
 });

@@ -2,15 +2,15 @@ import { expect, test } from 'vitest';
 import { live } from '../../sim/life.js';
 import { PLANTED } from '../../sim/planted/all.js';
 
-/** Most are found in the first life, all in fewer than half of these. */
-const SEEDS_MAX = 60;
+/** Most are found in the first life, all in a few: so many are lived only where a change made it harder to find. */
+const SEEDS_MAX = 100;
 
-test.each(PLANTED)('the simulator finds it when $name', async ({ way, seeds = [], saying = /./, plant }) => {
+test.each(PLANTED)('the simulator finds it when $name', async ({ way, saying = /./, plant }) => {
   let found: number | null = null;
   let said = '';
   const remove = plant();
   try {
-    for (const seed of [...seeds, ...Array.from({ length: SEEDS_MAX }, (_, index) => index + 1)]) {
+    for (const seed of Array.from({ length: SEEDS_MAX }, (_, index) => index + 1)) {
       const { failure } = await live({ ...way, seed });
       if (failure === null) continue;
       [found, said] = [seed, failure.message];
