@@ -1,7 +1,6 @@
 import { ActivityLog } from '../../src/mirror/activity-log.js';
 import { AreaStore } from '../../src/mirror/area/area-store.js';
 import { Component } from '../../src/mirror/component.js';
-import { BlockPair } from '../../src/mirror/area/block-pair.js';
 import { ComponentStore } from '../../src/mirror/area/component-store.js';
 import { Journal } from '../../src/mirror/journal/journal.js';
 import { RegionBitmap } from '../../src/mirror/area/region-bitmap.js';
@@ -81,19 +80,6 @@ export const MEMORY: readonly Mistake[] = [
       return patch(RegionBitmap.prototype, {
         clearRun(this: RegionBitmap) {
           clearRun.call(this, 0, this.regionCount);
-        },
-      });
-    },
-  },
-  {
-    name: 'there is one good copy of a superblock, and the next one is written over it',
-    way: { wire: 'queue', only: ['cut', 'power', 'kill'] },
-    plant: () => {
-      const { place } = BlockPair.prototype;
-      return patch(BlockPair.prototype, {
-        takeEcho: () => null,
-        place(this: BlockPair, block: Buffer) {
-          return { ...place.call(this, block), at: this.newestAt };
         },
       });
     },
