@@ -20,7 +20,6 @@ export const REQUESTS: readonly Mistake[] = [
   },
   {
     name: 'extents leave the log without a flush',
-    way: { wire: 'queue', only: ['power', 'blackout'] },
     plant: () => patch(MirrorFlush.prototype, { run: nothing }),
   },
   {
