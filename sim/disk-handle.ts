@@ -41,8 +41,8 @@ export class DiskConduct {
   beforeFlush: () => void = () => undefined;
   /** Called when one has failed. */
   flushFailed: () => void = () => undefined;
-  /** Called before a write takes effect, in whole or in part; null for zeros. */
-  beforeWrite: (range: ByteRange, bytes: Buffer | null) => void = () => undefined;
+  /** Called before a write takes effect, in whole or in part; null for zeros. It was begun then, in the order of the world. */
+  beforeWrite: (range: ByteRange, bytes: Buffer | null, startedAt: number) => void = () => undefined;
 
   hang(span: Span): void {
     this.hungUntilMs = span.untilMs;
@@ -218,7 +218,7 @@ export class DiskHandle implements BlockDevice {
       return 'DEVICE_IO';
     }
     const bytes = bytesOf(pending);
-    conduct.beforeWrite(io, bytes);
+    conduct.beforeWrite(io, bytes, startedAt);
     disk.write(io, bytes, pending.mark);
     return null;
   }
@@ -257,7 +257,7 @@ export class DiskHandle implements BlockDevice {
     const { disk, chance, conduct } = this.drive;
     const keptPart = chance.pick([0, 0.5, 1]);
     const bytes = bytesOf(pending);
-    conduct.beforeWrite(pending.io, bytes);
+    conduct.beforeWrite(pending.io, bytes, pending.startedAt);
     disk.write(pending.io, bytes, pending.mark, () => chance.happens(keptPart));
   }
 

@@ -17,11 +17,12 @@ export function plantLateWrites(): () => void {
       const { op, offsetBytes, lengthBytes, buffer, bufferAt } = io;
       const bytes = op === 'write' ? buffer?.subarray(bufferAt, bufferAt + lengthBytes) : undefined;
       const copy = bytes === undefined || offsetBytes >= DATA_BYTES ? null : Buffer.from(bytes);
+      const startedAt = world.nextOrder();
       start.call(this, io);
       if (copy === null) return;
       world.after(LATE_MS, () => {
         const range = { offsetBytes, lengthBytes };
-        drive.conduct.beforeWrite(range, copy);
+        drive.conduct.beforeWrite(range, copy, startedAt);
         drive.disk.write(range, copy, { answeredAt: Infinity, writer: null });
       });
     },

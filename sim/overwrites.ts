@@ -22,6 +22,7 @@ interface Change {
   /** When that was written, in the order of the world; 0 if it never was. */
   readonly beforeAt: number;
   readonly after: number;
+  readonly startedAt: number;
 }
 
 /**
@@ -38,7 +39,7 @@ export class Overwrites {
   constructor(private readonly options: OverwritesOptions) {}
 
   watch({ disk, conduct }: Drive): void {
-    conduct.beforeWrite = (range, bytes) => this.#look(disk, range, bytes);
+    conduct.beforeWrite = (range, bytes, startedAt) => this.#look(disk, range, bytes, startedAt);
   }
 
   /** How much was written to it so far, without what is the mirror's own. */
@@ -51,7 +52,12 @@ export class Overwrites {
     for (const change of this.#waiting.splice(0)) this.#judge(change);
   }
 
-  #look(disk: SimDisk, { offsetBytes, lengthBytes }: ByteRange, bytes: Buffer | null): void {
+  #look(
+    disk: SimDisk,
+    { offsetBytes, lengthBytes }: ByteRange,
+    bytes: Buffer | null,
+    startedAt: number,
+  ): void {
     const { mediaSizeBytes, broken } = this.options;
     const end = Math.min(lengthBytes, mediaSizeBytes - offsetBytes);
     if (end <= 0) return;
@@ -71,7 +77,7 @@ export class Overwrites {
       if (typeof after === 'string') broken(`sector ${sector} of ${disk.name} is made to say: ${after}`);
       // What is wrong there was found when it was written.
       if (typeof before === 'string' || typeof after === 'string') continue;
-      const change = { disk: disk.name, sector, before, beforeAt, after };
+      const change = { disk: disk.name, sector, before, beforeAt, after, startedAt };
       if (!this.options.mustWait()) this.#judge(change);
       else if (this.#problemOf(change) !== null) this.#waiting.push(change);
     }
@@ -84,8 +90,8 @@ export class Overwrites {
     this.options.broken(`on ${disk} ${after} is put over ${before}, which is newer: ${problem}`);
   }
 
-  #problemOf({ sector, before, beforeAt, after }: Change): string | null {
-    return this.options.registers.regress({ sector, before, beforeAt, after });
+  #problemOf({ sector, before, beforeAt, after, startedAt }: Change): string | null {
+    return this.options.registers.regress({ sector, before, beforeAt, after, startedAt });
   }
 }
 

@@ -23,6 +23,12 @@ interface Candidate {
   successor: WriteRecord | null;
 }
 
+/** A value that was possible in a sector until then. */
+interface Outdated {
+  readonly value: number;
+  readonly untilAt: number;
+}
+
 /** A disk's sector is made to say something else. */
 export interface Overwrite {
   readonly sector: number;
@@ -30,6 +36,8 @@ export interface Overwrite {
   /** When it was made to say that; 0 if it always did. */
   readonly beforeAt: number;
   readonly after: number;
+  /** When the write that makes it so was begun. */
+  readonly startedAt: number;
 }
 
 /** What a read found possible when it began. */
@@ -45,6 +53,8 @@ export interface ReadSnapshot extends SectorRange {
  */
 export class Registers {
   readonly #sectors = new Map<number, Candidate[]>();
+  /** By sector: what has been replaced. */
+  readonly #outdated = new Map<number, Outdated[]>();
   readonly #underWay = new Set<WriteRecord>();
   /** By number: all that there ever were. */
   readonly #writes = new Map<number, WriteRecord>();
@@ -78,10 +88,9 @@ export class Registers {
   acknowledge(write: WriteRecord, now: number): void {
     this.#underWay.delete(write);
     write.endedAt = now;
-    this.#each(write, (candidates) => {
-      for (const candidate of candidates) {
-        if (candidate.write.endedAt < write.issuedAt) candidate.successor = write;
-      }
+    this.#each(write, (candidates, sector) => {
+      for (const candidate of candidates)
+        if (candidate.write.endedAt < write.issuedAt) this.#replace(sector, candidate, write, now);
     });
   }
 
@@ -146,7 +155,8 @@ export class Registers {
     if (newest === undefined) return null;
     for (const candidate of candidates) {
       if (candidate.write.value === value || candidate.successor !== null) continue;
-      if (candidate.write.endedAt < snapshot.startedAt) candidate.successor = newest.write;
+      if (candidate.write.endedAt < snapshot.startedAt)
+        this.#replace(sector, candidate, newest.write, snapshot.startedAt);
     }
     return null;
   }
@@ -154,12 +164,18 @@ export class Registers {
   /**
    * What is wrong with a disk's sector that says `before` being made to say `after`; null if nothing is. Where a read might
    * find `after` nothing is: what is newer was never answered, or has gone with the power, or is what nobody has read when
-   * something else was.
+   * something else was. Nor is anything where it was so when that write began, who asked for it has given it up since, and
+   * it is put over what was there then and has been replaced as well.
    */
-  regress({ sector, before, beforeAt, after }: Overwrite): string | null {
+  regress({ sector, before, beforeAt, after, startedAt }: Overwrite): string | null {
     if (before === after) return null;
     const candidates = this.#candidates(sector);
-    if (candidates.some(({ write, successor }) => write.value === after && successor === null)) return null;
+    const isPossible = (value: number): boolean =>
+      candidates.some(({ write, successor }) => write.value === value && successor === null);
+    if (isPossible(after)) return null;
+    const wasPossible = (value: number): boolean =>
+      this.#outdated.get(sector)?.some((one) => one.value === value && one.untilAt > startedAt) === true;
+    if (beforeAt < startedAt && wasPossible(after) && !isPossible(before)) return null;
     const endedAt = this.#lastEndOf(sector, after);
     // One write of zeroes looks like any other: only if it is the present one is it known to be newer, and zeros that were
     // there before it came are others.
@@ -208,7 +224,16 @@ export class Registers {
     return `sector ${sector} says ${value}; known are ${candidates.map(says).join(', ')}; flushed at ${this.#goodFlushAt}`;
   }
 
-  #each(range: SectorRange, run: (candidates: Candidate[]) => void): void {
+  #replace(sector: number, candidate: Candidate, successor: WriteRecord, now: number): void {
+    if (candidate.successor === null) {
+      const outdated = this.#outdated.get(sector) ?? [];
+      outdated.push({ value: candidate.write.value, untilAt: now });
+      this.#outdated.set(sector, outdated);
+    }
+    candidate.successor = successor;
+  }
+
+  #each(range: SectorRange, run: (candidates: Candidate[], sector: number) => void): void {
     for (let at = 0; at < range.sectorCount; at++) {
       const sector = range.firstSector + at;
       let candidates = this.#sectors.get(sector);
@@ -216,7 +241,7 @@ export class Registers {
         candidates = this.#candidates(sector);
         this.#sectors.set(sector, candidates);
       }
-      run(candidates);
+      run(candidates, sector);
     }
   }
 
