@@ -46,7 +46,8 @@ export function reasonOf(error: unknown): string {
   return error.message;
 }
 
-async function withProvider<Result>(
+/** Opens an image, a disk or an export for as long as `act` takes. Throws what opening and `act` throw. */
+export async function withProvider<Result>(
   provider: string,
   access: AccessMode,
   tls: ClientTls,

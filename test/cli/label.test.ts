@@ -19,6 +19,21 @@ function image(name: string, data = '', sizeBytes = SIZE): string {
   return path;
 }
 
+function spoil(path: string, offsetBytes: number): void {
+  const bytes = readFileSync(path);
+  bytes.fill(7, offsetBytes, offsetBytes + 512);
+  writeFileSync(path, bytes);
+}
+
+/** What `dump --area --json` says of a private area. */
+interface DumpedArea {
+  readonly mirrorUuid: string;
+  readonly componentUuid: string;
+  readonly current: string;
+  readonly slot: number;
+  readonly slots: readonly object[];
+}
+
 const labelIn = (path: string): DecodedLabel => decodeLabel(readFileSync(path).subarray(-512));
 
 describe('ggmirror label', () => {
@@ -44,6 +59,45 @@ describe('ggmirror label', () => {
     const dumped = await runCli(['dump', local, uri]);
     expect(dumped).toMatchObject({ code: 0, stderr: '' });
     expect(dumped.stdout.match(/name: remotemirror/g)).toHaveLength(2);
+  });
+
+  test('dump --area shows what the private areas say of generations and of each other, from one sound copy', async () => {
+    const [one, two] = [image('one.img'), image('two.img')];
+    expect(await runCli(['label', 'm', one, `${two},area=${two}.area`])).toMatchObject({ code: 0 });
+    const dumped = await runCli(['dump', '--area', '--json', one, `${two},area=${two}.area`]);
+    expect(dumped).toMatchObject({ code: 0, stderr: '' });
+    const [first, second] = (JSON.parse(dumped.stdout) as { area: DumpedArea }[]).map(({ area }) => area);
+    expect(first).toMatchObject({ name: 'm', slot: 0, isRunning: false, isInconsistent: false, history: [] });
+    expect(first?.slots).toMatchObject([
+      { slot: 0, componentUuid: first?.componentUuid },
+      { slot: 1, componentUuid: second?.componentUuid, lostAt: null },
+    ]);
+    expect([second?.slot, second?.mirrorUuid, second?.current === '0'.repeat(32)]).toEqual([
+      1,
+      first?.mirrorUuid,
+      false,
+    ]);
+
+    const at = labelIn(one).mediaSizeBytes;
+    const before = readFileSync(one);
+    spoil(one, at);
+    const shown = await runCli(['dump', '--area', one]);
+    expect(shown).toMatchObject({ code: 0, stderr: '' });
+    expect(shown.stdout).toContain(`generation: ${String(first?.current)}\n`);
+    expect(shown.stdout).toMatch(new RegExp(`^ +others: ${String(second?.componentUuid)} in step$`, 'm'));
+
+    spoil(one, at + 4096);
+    expect(await runCli(['dump', '--area', one])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(
+        `a private area on ${one}: neither of its superblocks is sound`,
+      ) as string,
+    });
+    writeFileSync(one, before.fill(0, at, at + 8192));
+    expect(await runCli(['dump', '--area', one])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`a private area on ${one}: there is none of ggmirror.`) as string,
+    });
   });
 
   test('refuses what looks used, says what it holds and writes nothing; --force makes the others older', async () => {
