@@ -162,6 +162,33 @@ describe('remove', () => {
     await running.close();
   });
 
+  test('leaves alone who was inserted in its place while it waited for its turn', async () => {
+    const world = await new MemberWorld('ab').create('ab');
+    const running = await world.start('ab');
+    const before = componentOf(running, 'b');
+    running.mirror.drop(before, new Error('gone') as never);
+    const turns = [
+      running.members.forget(),
+      running.members.insert(world.opener('b'), INSERTED),
+      ...[
+        running.members.remove(before),
+        running.members.deactivate(before),
+        running.members.activate(before),
+      ],
+    ];
+    const ends = await Promise.allSettled(turns);
+    const refused = {
+      status: 'rejected',
+      reason: new MembershipError('b was taken out of the mirror meanwhile; nothing was done.'),
+    };
+    expect(ends.slice(2)).toEqual([refused, refused, refused]);
+    await untilComplete(running);
+    running.mirror.drop(componentOf(running, 'b'), new Error('gone') as never);
+    await until('b to come back', () => comeBack(running, 'b').then(Boolean, () => false));
+    await untilComplete(running);
+    await running.close();
+  });
+
   test('gives its slot to the next one, whom the removed one is not taken for', async () => {
     const world = await new MemberWorld('abc').create('ab');
     const running = await world.start('ab');

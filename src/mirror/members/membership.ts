@@ -75,6 +75,7 @@ export class Membership {
   remove(component: Component): Promise<void> {
     return this.#turns.run(async () => {
       const { mirror } = this;
+      this.#requireMember(component);
       this.#requireAllConnected(`Not all disks connected. Try 'forget' command first.`);
       component.isLeaving = true;
       try {
@@ -120,6 +121,7 @@ export class Membership {
   deactivate(component: Component): Promise<void> {
     return this.#turns.run(async () => {
       const { mirror } = this;
+      this.#requireMember(component);
       if (component.isInactive) return;
       this.#requireOther(component, 'deactivate');
       // What is flushed now need not be copied again. Who fails it is dropped.
@@ -140,6 +142,7 @@ export class Membership {
   /** It may come back. */
   activate(component: Component): Promise<void> {
     return this.#turns.run(async () => {
+      this.#requireMember(component);
       if (!component.isInactive) return;
       component.isInactive = false;
       try {
@@ -226,6 +229,12 @@ export class Membership {
     // The others may have failed since.
     if (component.isConnected) throw this.#lastActive(component, what);
     await this.mirror.lossesRecorded();
+  }
+
+  /** It may have been forgotten while this waited for its turn, and its slot and its provider be another component's. */
+  #requireMember(component: Component): void {
+    if (this.mirror.components.includes(component)) return;
+    throw new MembershipError(`${component.name} was taken out of the mirror meanwhile; nothing was done.`);
   }
 
   #requireAllConnected(message: string): void {
