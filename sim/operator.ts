@@ -363,7 +363,7 @@ export class Operator {
       cluster.host(index).lostPowerAt > (this.#attachedAt.get(index) ?? Infinity);
     if (!this.inStep.every(isLost)) return;
     for (const index of this.#inStep) this.#attachedAt.set(index, cluster.world.nextOrder());
-    registers.powerLost();
+    registers.powerLost(cluster.world.nextOrder());
   }
 
   /** Who repairs a range writes it, and until that is flushed it may have to be copied. */

@@ -61,6 +61,7 @@ export class Registers {
   /** Writes issued before it, and not flushed until then, no flush can vouch for. */
   #failedFlushAt = 0;
   #goodFlushAt = 0;
+  #powerLostAt = 0;
 
   /** What another history knows that goes on from here. Nothing may be under way. */
   copy(): Registers {
@@ -86,6 +87,11 @@ export class Registers {
 
   /** It was answered without an error. */
   acknowledge(write: WriteRecord, now: number): void {
+    // The answer may be from before the loss, and what it tells of gone.
+    if (write.issuedAt < this.#powerLostAt) {
+      this.abort(write, now);
+      return;
+    }
     this.#underWay.delete(write);
     write.endedAt = now;
     this.#each(write, (candidates, sector) => {
@@ -120,9 +126,10 @@ export class Registers {
 
   /**
    * What was not flushed may be gone, sector by sector, and of several writes any may be left. What is under way stays so:
-   * whoever waits for it may send it again.
+   * whoever waits for it may send it again. With `now`, what was issued before then is not certain when it is answered.
    */
-  powerLost(): void {
+  powerLost(now = 0): void {
+    this.#powerLostAt = Math.max(this.#powerLostAt, now);
     for (const candidates of this.#sectors.values())
       for (const candidate of candidates) candidate.successor = null;
   }
