@@ -3,6 +3,7 @@ import { createImage, openFile, type FileDevice } from '../../src/device/file-de
 import { assemble, type AssembledMirror, type ProviderOpener } from '../../src/mirror/start/assemble.js';
 import { createMirror } from '../../src/mirror/start/create.js';
 import { bitmapBlockCount } from '../../src/protocol/area-layout.js';
+import { memoryHeld } from '../support/memory-held.js';
 import { readBytes, writeBytes } from '../support/device-requests.js';
 import { FakeClock } from '../support/fake-clock.js';
 import { FaultDevice } from '../support/fault-device.js';
@@ -86,9 +87,9 @@ function asked(op: 'read' | 'write', fromBytes = 0): Asked {
 
 test('a mirror of 4 TiB starts with a few reads of its components, and has bitmaps of a few MiB', async () => {
   await label();
-  const beforeBytes = process.memoryUsage().arrayBuffers;
+  const beforeBytes = memoryHeld().arrayBuffers;
   const running = await start();
-  const memoryBytes = process.memoryUsage().arrayBuffers - beforeBytes;
+  const memoryBytes = memoryHeld().arrayBuffers - beforeBytes;
   expect(asked('read').count).toBeLessThan(20);
   expect(asked('read').bytes).toBeLessThan(256 * 1024);
   expect(asked('write').bytes).toBeLessThan(256 * 1024);
@@ -104,11 +105,11 @@ test('one with a component that missed something far apart reads no more than bi
   const places = [0, 1, 2, 3].map((index) => index * TIB);
   for (const at of places) await writeBytes(first.mirror, at, Buffer.alloc(4096, 7));
   await first.close();
-  const beforeBytes = process.memoryUsage().arrayBuffers;
+  const beforeBytes = memoryHeld().arrayBuffers;
   const again = await start();
   const bitmapBytes = bitmapBlockCount(again.mirror.mediaSizeBytes) * 8192;
   expect(asked('read').bytes).toBeLessThan(5 * bitmapBytes);
-  expect(process.memoryUsage().arrayBuffers - beforeBytes).toBeLessThan(5 * bitmapBytes);
+  expect(memoryHeld().arrayBuffers - beforeBytes).toBeLessThan(5 * bitmapBytes);
   await untilComplete(again);
   expect(componentOf(again, 'b').counters.bytesWritten).toBeLessThanOrEqual(4 * 65_536);
   await again.close();
@@ -116,11 +117,11 @@ test('one with a component that missed something far apart reads no more than bi
 
 test('a first start, which marks everything for a component, writes its bitmap with a few requests on both sides', async () => {
   await label({ isUsed: true });
-  const beforeBytes = process.memoryUsage().arrayBuffers;
+  const beforeBytes = memoryHeld().arrayBuffers;
   const running = await start();
   const { mediaSizeBytes } = running.mirror;
   const [reads, writes] = [asked('read', mediaSizeBytes), asked('write', mediaSizeBytes)];
-  const memoryBytes = process.memoryUsage().arrayBuffers - beforeBytes;
+  const memoryBytes = memoryHeld().arrayBuffers - beforeBytes;
   const pairsBytes = bitmapBlockCount(mediaSizeBytes) * 8192;
   expect(componentOf(running, 'b').missing.markedBytes).toBeGreaterThan(mediaSizeBytes - 100 * MIB);
   expect(writes.bytes).toBeGreaterThan(2 * pairsBytes);
@@ -128,7 +129,7 @@ test('a first start, which marks everything for a component, writes its bitmap w
   expect(writes.count).toBeLessThan(100);
   expect(reads.bytes).toBeLessThan(4 * pairsBytes);
   expect(reads.count).toBeLessThan(100);
-  expect(memoryBytes).toBeLessThan(64 * MIB);
+  expect(memoryBytes).toBeLessThan(16 * MIB);
   await running.close();
 });
 
