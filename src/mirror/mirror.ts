@@ -295,13 +295,16 @@ export class Mirror implements BlockDevice {
     while (this.#writes > 0) await new Promise<void>((resolve) => this.#whenQuiet.push(resolve));
     this.#isClosed = true;
     const ending = endOf(this.name);
-    await Promise.all([this.returns.finishAll(ending), this.#verify?.stop()]);
-    // One that was under way already has left what was written meanwhile.
-    if (!(await this.log.empty())) await this.log.empty();
-    await this.journal.writeAll();
-    await Promise.all(this.components.map((component) => component.seal()));
-    // Not before: somebody may be silent in any of this.
-    this.#heartbeat.stop();
+    try {
+      await Promise.all([this.returns.finishAll(ending), this.#verify?.stop()]);
+      // One that was under way already has left what was written meanwhile.
+      if (!(await this.log.empty())) await this.log.empty();
+      await this.journal.writeAll();
+      await Promise.all(this.components.map((component) => component.seal()));
+    } finally {
+      // Not before: somebody may be silent in any of this. And in any case: a process would live on for it.
+      this.#heartbeat.stop();
+    }
     const connected = this.components.filter((component) => component.isConnected);
     await Promise.all(connected.map((component) => component.lose(ending).close()));
     this.flushes.tellAtEnd();

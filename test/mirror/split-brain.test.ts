@@ -5,6 +5,7 @@ import { readLabelSector, writeLabelSector } from '../../src/mirror/area/compone
 import { SPLIT_BRAIN_POLICIES } from '../../src/mirror/decide/split-brain-policy.js';
 import { REGION_SIZE_BYTES } from '../../src/protocol/geometry.js';
 import { decodeLabel } from '../../src/protocol/gmirror-label.js';
+import { FakeClock } from '../support/fake-clock.js';
 import { writeBytes } from '../support/device-requests.js';
 import { lost } from '../support/mirror-rig.js';
 import {
@@ -143,7 +144,9 @@ describe('a split brain at a start', () => {
     const approve = (): never => {
       throw new Error('not like that');
     };
-    await expect(world.start('ab', { discard: ['b'], approve })).rejects.toThrow('not like that');
+    const clock = new FakeClock();
+    await expect(world.start('ab', { discard: ['b'], approve, clock })).rejects.toThrow('not like that');
+    expect(clock.timerCount).toBe(0);
     expect(
       ['a', 'b'].map((name, index) => world.data(name, DISK_BYTES).equals(before[index] ?? Buffer.alloc(0))),
     ).toEqual([true, true]);
