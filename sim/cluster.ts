@@ -35,7 +35,7 @@ class InstantDevice implements BlockDevice {
     const part = buffer?.subarray(bufferAt, bufferAt + lengthBytes) ?? null;
     if (op === 'read' && part !== null) this.disk.read(offsetBytes, part);
     else if (op === 'flush') this.disk.flush(Infinity);
-    else this.disk.write(io, op === 'write' ? part : null, { answeredAt: 0, writer: null });
+    else this.disk.write(io, op === 'write' ? part : null, { answeredAt: 0 });
     queueMicrotask(() => io.done(null));
   }
 

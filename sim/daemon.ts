@@ -15,7 +15,6 @@ import type { Mirror } from '../src/mirror/mirror.js';
 import type { ByteRange } from '../src/protocol/geometry.js';
 import type { Chance } from './chance.js';
 import { type Cluster, MIRROR_NAME } from './cluster.js';
-import { DiskHandle } from './disk-handle.js';
 import type { Host } from './host.js';
 import type { MirrorSettings } from './plan.js';
 import { SimProcess } from './process.js';
@@ -264,13 +263,11 @@ export class Daemon {
   }
 
   async #openLocal(): Promise<OpenedProvider> {
-    const { world } = this.options.cluster;
     // The first time the server has to let go of it; later nothing keeps a second opener out.
-    const device = this.#hadLocal
-      ? new DiskHandle(world, this.process, this.host.drive)
-      : await this.host.takeOver(this.process);
+    const opened = this.#hadLocal ? this.host.open(this.process) : await this.host.takeOver(this.process);
+    const { handle: device, note: flushNote } = opened;
     this.#hadLocal = true;
-    return { device, area: null, abandon: () => device.abandon(), flushNote: this.host.flushDebt.note };
+    return { device, area: null, abandon: () => device.abandon(), flushNote };
   }
 
   #openRemote(to: Host, clients: OwnClients): Promise<OpenedProvider> {

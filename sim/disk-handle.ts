@@ -6,6 +6,7 @@ import {
   type DeviceErrorCode,
 } from '../src/device/block-device.js';
 import { assertStartable } from '../src/device/check-io.js';
+import type { FlushNote } from '../src/device/flush-note.js';
 import type { ByteRange } from '../src/protocol/geometry.js';
 import { checksumRegions } from '../src/protocol/region-checksums.js';
 import type { Chance } from './chance.js';
@@ -39,7 +40,9 @@ export class DiskConduct {
   misdirected = 0;
   /** Called before a flush takes effect: a moment at which a loss of power does the most harm. */
   beforeFlush: () => void = () => undefined;
-  /** Called when one has failed. */
+  /** Called once, when the next one has failed, before anybody is told. */
+  doom: (() => void) | null = null;
+  /** Called when one has failed, also because of an earlier one of which nobody was told. */
   flushFailed: () => void = () => undefined;
   /** Called before a write takes effect, in whole or in part; null for zeros. It was begun then, in the order of the world. */
   beforeWrite: (range: ByteRange, bytes: Buffer | null, startedAt: number) => void = () => undefined;
@@ -73,6 +76,7 @@ export class DiskConduct {
     this.failing.write = 0;
     this.failing.flush = 0;
     this.misdirecting = null;
+    this.doom = null;
   }
 }
 
@@ -94,6 +98,23 @@ interface Pending {
   isAnswered: boolean;
   /** The medium has it. */
   isDone: boolean;
+  /** Of a flush that is noted. */
+  noted: Noted | null;
+}
+
+interface Noted {
+  /** The kernel has answered. */
+  readonly settle: (error: DeviceError | null) => void;
+  /** And that is in the note. Never rejects. */
+  readonly whenNoted: Promise<void>;
+}
+
+function noted(note: Pick<FlushNote, 'during'>): Noted {
+  let settle: Noted['settle'] = () => undefined;
+  const flushed = new Promise<void>((resolve, reject) => {
+    settle = (error) => (error === null ? resolve() : reject(error));
+  });
+  return { settle, whenNoted: note.during(() => flushed).catch(() => undefined) };
 }
 
 /** A disk as one process has it open. */
@@ -112,8 +133,8 @@ export class DiskHandle implements BlockDevice {
     private readonly world: World,
     private readonly process: SimProcess,
     private readonly drive: Drive,
-    /** In whose life it is written. */
-    private readonly life: object = process,
+    /** Where its flushes are noted; null for one that is not known to anybody else. */
+    private readonly note: Pick<FlushNote, 'during'> | null = null,
   ) {
     this.name = `${process.name}:${drive.disk.name}`;
     this.mediaSizeBytes = drive.disk.sizeBytes;
@@ -138,10 +159,11 @@ export class DiskHandle implements BlockDevice {
     const pending: Pending = {
       io,
       startedAt: world.nextOrder(),
-      mark: { answeredAt: Infinity, writer: this.life },
+      mark: { answeredAt: Infinity },
       copy: null,
       isAnswered: false,
       isDone: false,
+      noted: io.op === 'flush' && this.note !== null ? noted(this.note) : null,
     };
     this.#pending.add(pending);
     const effectMs = drive.chance.delayMs(drive.conduct.latencyMs);
@@ -164,9 +186,14 @@ export class DiskHandle implements BlockDevice {
     });
   }
 
+  /** Resolves when nothing of it is under way. */
+  async whenIdle(): Promise<void> {
+    if (this.#pending.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+  }
+
   async close(): Promise<void> {
     this.#isClosing = true;
-    if (this.#pending.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+    await this.whenIdle();
     this.#kill.cancel();
   }
 
@@ -184,9 +211,21 @@ export class DiskHandle implements BlockDevice {
   }
 
   #answer(pending: Pending, error: DeviceErrorCode | null): void {
-    if (!this.#pending.delete(pending)) return;
+    if (!this.#pending.has(pending)) return;
     // A write that failed in part is as much in the cache as any other, and a flush writes it.
     pending.mark.answeredAt = this.world.nextOrder();
+    if (pending.noted === null) this.#tell(pending, error);
+    else {
+      pending.noted.settle(error === null ? null : this.#errorOf(pending.io, error));
+      pending.noted.whenNoted.then(
+        () => this.#tell(pending, error),
+        () => undefined, // it never rejects
+      );
+    }
+  }
+
+  #tell(pending: Pending, error: DeviceErrorCode | null): void {
+    this.#pending.delete(pending);
     if (!pending.isAnswered && this.process.isAlive) {
       pending.isAnswered = true;
       this.#end(pending.io, error);
@@ -204,9 +243,10 @@ export class DiskHandle implements BlockDevice {
     if (io.op === 'flush') {
       conduct.beforeFlush();
       if (conduct.failing.flush > 0) {
-        conduct.failing.flush -= 1;
-        disk.failFlush(this.life);
-        conduct.flushFailed();
+        this.#failFlush();
+        const { doom } = conduct;
+        conduct.doom = null;
+        if (doom !== null) this.world.after(0, doom);
         return 'DEVICE_IO';
       }
       disk.flush(startedAt);
@@ -267,6 +307,7 @@ export class DiskHandle implements BlockDevice {
       const { op } = pending.io;
       const isWrite = op !== 'read' && op !== 'flush' && op !== 'checksum';
       if (isWrite && !pending.isDone) this.#writePart(pending);
+      if (op === 'flush' && !pending.isDone && this.drive.conduct.failing.flush > 0) this.#failFlush();
       // Whatever of it is in the cache the next flush writes.
       pending.mark.answeredAt = this.world.nextOrder();
     }
@@ -274,9 +315,23 @@ export class DiskHandle implements BlockDevice {
     for (const resolve of this.#whenIdle.splice(0)) resolve();
   }
 
+  #failFlush(): void {
+    const { disk, conduct } = this.drive;
+    conduct.failing.flush -= 1;
+    disk.failFlush();
+    conduct.flushFailed();
+  }
+
   #end(io: BlockIo, code: DeviceErrorCode | null): void {
-    const errno = code === 'DEVICE_TIMEOUT' ? 'ETIMEDOUT' : 'EIO';
-    io.done(code === null ? null : new DeviceError(code, errno, `${this.name}: ${io.op}: ${code}`));
+    io.done(code === null ? null : this.#errorOf(io, code));
+  }
+
+  #errorOf({ op }: BlockIo, code: DeviceErrorCode): DeviceError {
+    return new DeviceError(
+      code,
+      code === 'DEVICE_TIMEOUT' ? 'ETIMEDOUT' : 'EIO',
+      `${this.name}: ${op}: ${code}`,
+    );
   }
 }
 

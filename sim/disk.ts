@@ -11,8 +11,6 @@ const ZERO_CHUNK = Buffer.alloc(CHUNK_BYTES);
 export interface WriteMark {
   /** When it was answered, in the order of the world; Infinity while it is not. */
   answeredAt: number;
-  /** The process that it was written for. */
-  readonly writer: object | null;
 }
 
 interface Version {
@@ -105,21 +103,11 @@ export class SimDisk {
   }
 
   /**
-   * As kernels do after a failed flush: what was dirty counts as clean, and no later flush will write it. What was
-   * left in the cache for another process is spared: it can't be protected by anybody (docs/simulator.md, "What it leaves out").
+   * As kernels do after a failed flush: what was dirty counts as clean, whoever wrote it, and no later flush will write it.
    */
-  failFlush(writer: object): void {
+  failFlush(): void {
     for (const sectors of this.#unflushed.values())
-      for (const { versions } of sectors.values())
-        for (const version of versions) version.isForgotten ||= version.mark.writer === writer;
-  }
-
-  /** Whether a flush failed for something that is not on the medium yet. */
-  get hasForgotten(): boolean {
-    for (const sectors of this.#unflushed.values())
-      for (const { versions } of sectors.values())
-        if (versions.some(({ isForgotten }) => isForgotten)) return true;
-    return false;
+      for (const { versions } of sectors.values()) for (const version of versions) version.isForgotten = true;
   }
 
   /** The power goes: of what was not flushed any part stays. */

@@ -1,13 +1,14 @@
 import { DeviceError } from '../src/device/block-device.js';
+import { FlushNote } from '../src/device/flush-note.js';
 import { DiskHandle, type Drive } from './disk-handle.js';
-import { SimFlushDebt } from './flush-debt.js';
+import { type LeftToNext, ServedDisk } from './noted-disk.js';
 import { SimProcess } from './process.js';
 import type { Wire } from './link.js';
 import type { World } from './world.js';
 
 /** One client's attachment to the disk of a host. */
 export interface Attachment {
-  readonly handle: DiskHandle;
+  readonly disk: ServedDisk;
   readonly wire: Wire;
 }
 
@@ -34,8 +35,10 @@ export class Host {
   #services: HostServices | null = null;
   /** Its server can't flush, nor anything else that a plain ggated can't. */
   isPlain = false;
-  /** Of its server, where attach() is used. */
-  readonly flushDebt = new SimFlushDebt(() => this.drive.conduct.flushFailed());
+  /** What its run directory says of its disk: see FlushNote. */
+  #isFlushDoubtful = false;
+  /** In the memory of its server. */
+  #left: LeftToNext = { owesFlush: false };
   readonly #attachments = new Set<Attachment>();
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -63,28 +66,45 @@ export class Host {
     return isPlain ? { ...drive, can: { ...drive.can, ...PLAIN } } : drive;
   }
 
+  /** Its disk, opened alone by a process that keeps a note of its flushes. */
+  open(process: SimProcess, drive = this.drive): { readonly handle: DiskHandle; readonly note: FlushNote } {
+    const note = this.openNote(process);
+    return { handle: new DiskHandle(this.world, process, drive, note), note };
+  }
+
+  openNote(process: SimProcess): FlushNote {
+    return new FlushNote({
+      wasInDoubt: this.#isFlushDoubtful,
+      keep: (isInDoubt) => {
+        if (process.isAlive) this.#isFlushDoubtful = isInDoubt;
+      },
+      close: () => undefined,
+    });
+  }
+
   serve(services: HostServices): void {
     this.#services = services;
     services.begin(this.#server);
   }
 
   /** For the mirror that runs here: resolves when no client of the server can reach the disk any more. */
-  takeOver(process: SimProcess): Promise<DiskHandle> {
+  takeOver(process: SimProcess): Promise<{ readonly handle: DiskHandle; readonly note: FlushNote }> {
     return this.#inTurn(async () => {
       await this.#endAttachments();
-      return new DiskHandle(this.world, process, this.drive);
+      return this.open(process);
     });
   }
 
   /** A client of the server; the one before it is gone when this resolves. Rejects if the mirror runs here. */
-  attach(wire: Wire, client: SimProcess): Promise<DiskHandle> {
+  attach(wire: Wire): Promise<ServedDisk> {
     return this.#inTurn(async () => {
       await this.#endAttachments();
       if (this.taker !== null)
         throw new DeviceError('DEVICE_REFUSED', 'EBUSY', `${this.name}: the image is in use`);
-      const handle = new DiskHandle(this.world, this.#server, this.served, client);
-      this.#attachments.add({ handle, wire });
-      return handle;
+      const { handle, note } = this.open(this.#server, this.served);
+      const disk = new ServedDisk(handle, note, this.#left, this.drive.conduct);
+      this.#attachments.add({ disk, wire });
+      return disk;
     });
   }
 
@@ -101,9 +121,9 @@ export class Host {
     this.isOn = false;
     this.#server.kill();
     this.drive.conduct.heal();
-    this.flushDebt.owed = null;
     this.drive.disk.losePower(this.drive.chance);
     this.lostPowerAt = this.world.nextOrder();
+    this.#isFlushDoubtful = false;
     this.#services?.power(false);
   }
 
@@ -119,6 +139,7 @@ export class Host {
 
   #startServer(): void {
     this.#server = new SimProcess(this.world, `server at ${this.name}`);
+    this.#left = { owesFlush: false };
     this.#services?.begin(this.#server);
   }
 
@@ -126,9 +147,9 @@ export class Host {
     await this.#services?.letGo();
     const old = [...this.#attachments];
     await Promise.all(
-      old.map(({ handle, wire }) => {
+      old.map(({ disk, wire }) => {
         wire.closeFrom('back');
-        return handle.close();
+        return disk.close();
       }),
     );
     for (const attachment of old) this.#attachments.delete(attachment);

@@ -23,7 +23,7 @@ export function plantLateWrites(): () => void {
       world.after(LATE_MS, () => {
         const range = { offsetBytes, lengthBytes };
         drive.conduct.beforeWrite(range, copy, startedAt);
-        drive.disk.write(range, copy, { answeredAt: Infinity, writer: null });
+        drive.disk.write(range, copy, { answeredAt: Infinity });
       });
     },
   });

@@ -46,7 +46,7 @@ const BALANCES: readonly BalanceAlgorithm[] = ['prefer', 'round-robin', 'load', 
 const MEMBER_COMMANDS: readonly MemberCommand[] = [
   ...(['insert', 'insert', 'remove', 'forget', 'activate', 'activate', 'deactivate'] as const),
 ];
-type FaultKind = Exclude<Step['kind'], 'io' | 'look' | 'members' | 'verify' | 'misdirect' | 'jump'>;
+type FaultKind = Exclude<Step['kind'], 'io' | 'look' | 'members' | 'verify' | 'misdirect' | 'jump' | 'doom'>;
 const FAULTS: readonly FaultKind[] = [
   ...(['kill', 'stop', 'power', 'power', 'blackout', 'server', 'cut', 'cut', 'stall'] as const),
   ...(['hang', 'slow', 'fail', 'bad', 'rebuild'] as const),
@@ -83,11 +83,15 @@ export function planOf(seed: number, wire: WireKind = 'queue', { plain, jumps, o
   const steps = [
     ...clientSteps(chance.fork('client'), mediaSectors),
     ...(wire === 'alone'
-      ? aloneFaults(chance.fork('alone'), RUN_MS, only)
+      ? [
+          ...aloneFaults(chance.fork('alone'), RUN_MS, only),
+          ...(only === undefined ? doomedFlushes(chance.fork('doomed'), 0) : []),
+        ]
       : [
           ...faultSteps(chance.fork('faults'), componentCount, mediaSectors, only),
           ...(only === undefined ? operatorSteps(chance.fork('operator'), componentCount) : []),
           ...(only === undefined ? misdirectedReads(chance.fork('misdirected'), componentCount) : []),
+          ...(only === undefined ? doomedFlushes(chance.fork('doomed'), componentCount) : []),
           ...(jumps === true ? jumpingClocks(chance.fork('jumps'), componentCount) : []),
         ]),
   ];
@@ -194,6 +198,21 @@ function misdirectedReads(chance: Chance, hostCount: number): PlannedStep[] {
   return steps;
 }
 
+/** In some lives. Without hosts of a mirror they are the server's. */
+function doomedFlushes(chance: Chance, hostCount: number): PlannedStep[] {
+  const steps: PlannedStep[] = [];
+  if (!chance.happens(0.3)) return steps;
+  for (let atMs = chance.delayMs(10_000); atMs < RUN_MS; atMs += chance.delayMs(10_000)) {
+    const host = hostCount === 0 ? 1 : chance.below(hostCount);
+    const who = chance.pick(['mirror', 'mirror', 'server'] as const);
+    steps.push({
+      atMs,
+      step: { kind: 'doom', host, who, restart: restartOf(chance, Math.max(1, hostCount)) },
+    });
+  }
+  return steps;
+}
+
 function jumpingClocks(chance: Chance, hostCount: number): PlannedStep[] {
   const steps: PlannedStep[] = [];
   for (let atMs = chance.delayMs(8000); atMs < RUN_MS; atMs += chance.delayMs(8000)) {
@@ -203,15 +222,19 @@ function jumpingClocks(chance: Chance, hostCount: number): PlannedStep[] {
   return steps;
 }
 
-function faultOf(chance: Chance, kind: Trouble, hostCount: number, mediaSectors: number): Step {
-  const host = chance.below(hostCount);
-  const other = (host + chance.between(1, hostCount - 1)) % hostCount;
-  const forMs = chance.pick([20, 300, 2000, 8000, 20_000]) * (0.5 + chance.part());
-  const restart: Restart = {
+function restartOf(chance: Chance, hostCount: number): Restart {
+  return {
     host: chance.happens(0.6) ? 0 : chance.below(hostCount),
     afterMs: chance.delayMs(chance.pick([5, 200, 2000])),
     patienceMs: chance.pick([0, 0, 3000, 20_000]),
   };
+}
+
+function faultOf(chance: Chance, kind: Trouble, hostCount: number, mediaSectors: number): Step {
+  const host = chance.below(hostCount);
+  const other = (host + chance.between(1, hostCount - 1)) % hostCount;
+  const forMs = chance.pick([20, 300, 2000, 8000, 20_000]) * (0.5 + chance.part());
+  const restart = restartOf(chance, hostCount);
   switch (kind) {
     case 'kill':
     case 'stop':

@@ -9,10 +9,9 @@ import { assertStartable } from '../src/device/check-io.js';
 import type { OwnClients } from '../src/control/own-client.js';
 import type { OpenedProvider } from '../src/mirror/start/assemble.js';
 import { checksumsBytes } from '../src/protocol/region-checksums.js';
-import type { DiskHandle } from './disk-handle.js';
-import type { SimSessionDebt } from './flush-debt.js';
 import type { Host } from './host.js';
 import type { Link, Wire } from './link.js';
+import type { ServedDisk } from './noted-disk.js';
 import type { SimProcess } from './process.js';
 
 export interface RemoteOptions {
@@ -33,7 +32,7 @@ export async function openSimRemote(options: RemoteOptions): Promise<OpenedProvi
   const { process, from, to, link, timeoutMs } = options;
   const wire = link.connect(from.name, to.name);
   const name = `ggate://${to.name}/`;
-  const handle = await new Promise<DiskHandle>((resolve, reject) => {
+  const handle = await new Promise<ServedDisk>((resolve, reject) => {
     const timer = process.after(timeoutMs, () => {
       wire.closeFrom('out');
       reject(new DeviceError('DEVICE_TIMEOUT', 'ETIMEDOUT', `${name} can't be opened in time`));
@@ -47,7 +46,7 @@ export async function openSimRemote(options: RemoteOptions): Promise<OpenedProvi
     wire.send('out', () => {
       if (!to.isOn) return;
       const { server } = to;
-      to.attach(wire, process).then(
+      to.attach(wire).then(
         (attached) => {
           if (server.isAlive)
             wire.send('back', () => {
@@ -59,16 +58,15 @@ export async function openSimRemote(options: RemoteOptions): Promise<OpenedProvi
       );
     });
   });
-  const device = new RemoteHandle(name, { wire, handle, process, timeoutMs, debt: to.flushDebt.session() });
-  return { device, area: null, abandon: () => device.abandon() };
+  const device = new RemoteHandle(name, { wire, handle, process, timeoutMs });
+  return { device, area: null, abandon: () => device.abandon(), tellAgain: () => device.tellAgain() };
 }
 
 interface Attached {
   readonly wire: Wire;
-  readonly handle: DiskHandle;
+  readonly handle: ServedDisk;
   readonly process: SimProcess;
   readonly timeoutMs: number;
-  readonly debt: SimSessionDebt;
 }
 
 interface Sent {
@@ -83,19 +81,16 @@ class RemoteHandle implements BlockDevice {
   readonly can: Capabilities;
   readonly #inFlight = new Set<Sent>();
   readonly #wire: Wire;
-  readonly #handle: DiskHandle;
+  readonly #handle: ServedDisk;
+  #isToBeToldAgain = false;
   #gone: 'DEVICE_LOST' | 'DEVICE_CLOSED' | null = null;
-  /** By us, and not because the connection was lost or our process killed. */
-  #hasEnded = false;
-  /** Flushes that failed, and whose answers have not come. */
-  #untold = 0;
   #whenIdle: (() => void)[] = [];
 
   constructor(
     readonly name: string,
     private readonly attached: Attached,
   ) {
-    const { wire, handle, process, debt } = attached;
+    const { wire, handle, process } = attached;
     this.#wire = wire;
     this.#handle = handle;
     this.mediaSizeBytes = handle.mediaSizeBytes;
@@ -105,7 +100,6 @@ class RemoteHandle implements BlockDevice {
       if (process.isAlive) this.#fail('DEVICE_LOST');
     });
     wire.onEnd('back', () => {
-      if (this.#hasEnded && this.#untold === 0) debt.ended();
       handle.close().catch(() => undefined);
     });
     process.onKill(() => wire.closeFrom('out'));
@@ -118,7 +112,7 @@ class RemoteHandle implements BlockDevice {
       queueMicrotask(() => io.done(new DeviceError(gone, 'ENXIO', `${this.name}: ${gone}`)));
       return;
     }
-    const { process, timeoutMs, debt } = this.attached;
+    const { process, timeoutMs } = this.attached;
     // As the real client does: a connection on which nothing comes is given up.
     const timer = process.after(timeoutMs, () => {
       this.#wire.closeFrom('out');
@@ -135,31 +129,35 @@ class RemoteHandle implements BlockDevice {
       const answer = payload ?? (buffer === null ? null : Buffer.alloc(answerBytes(io)));
       this.#handle.start({
         ...{ op, offsetBytes, lengthBytes, buffer: answer, bufferAt: 0 },
-        done: (outcome) => {
-          const error = op === 'flush' ? debt.answerOf(outcome) : outcome;
-          const isOwed = op === 'flush' && error !== null;
-          if (isOwed) this.#untold += 1;
-          this.#wire.send('back', () => {
-            if (isOwed && this.#inFlight.has(sent)) this.#untold -= 1;
-            this.#answered(sent, answer, error);
-          });
-        },
+        done: (error) => this.#wire.send('back', () => this.#answered(sent, answer, error)),
       });
     });
   }
 
   abandon(): void {
     if (this.#gone !== null) return;
-    this.#hasEnded = true;
-    this.#wire.closeFrom('out');
+    this.#detach();
     this.#fail('DEVICE_CLOSED');
+  }
+
+  /** As of the real client. */
+  tellAgain(): void {
+    this.#isToBeToldAgain = true;
   }
 
   async close(): Promise<void> {
     if (this.#inFlight.size > 0) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
     if (this.#gone !== null) return;
     this.#gone = 'DEVICE_CLOSED';
-    this.#hasEnded = true;
+    this.#detach();
+  }
+
+  /** As the real client, which ends its session in order when it waits for nothing. */
+  #detach(): void {
+    // What is left of a killed process does nothing.
+    if (!this.attached.process.isAlive) return;
+    if (this.#inFlight.size === 0 && !this.#isToBeToldAgain)
+      this.#wire.send('out', () => (this.#handle.isDetached = true));
     this.#wire.closeFrom('out');
   }
 

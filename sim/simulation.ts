@@ -170,6 +170,10 @@ class Simulation {
         cluster.host(step.host).jumpClocks(step.byMs);
         this.#patience.heldUp();
         break;
+      case 'doom':
+        cluster.host(step.host).drive.conduct.failing.flush = 1;
+        cluster.host(step.host).drive.conduct.doom = () => this.#doom(step);
+        break;
       case 'look':
         this.#look();
         break;
@@ -190,6 +194,12 @@ class Simulation {
     const { isStarting } = this.#operator;
     this.#operator.kill(restart);
     this.#look(isStarting);
+  }
+
+  #doom({ who, host, restart }: Extract<Step, { kind: 'doom' }>): void {
+    this.world.say(() => `*** the ${who} is killed in a flush of ${host} that failed`);
+    if (who === 'mirror') this.#kill(restart);
+    else this.cluster.host(host).restartServer();
   }
 
   #losePower(index: number, offMs: number, restart: Restart): void {

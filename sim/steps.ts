@@ -41,6 +41,13 @@ export type Step =
       readonly op: 'read' | 'write' | 'flush';
       readonly count: number;
     }
+  /** The next flush of a host's disk fails, and in that very moment somebody is killed. */
+  | {
+      readonly kind: 'doom';
+      readonly host: number;
+      readonly who: 'mirror' | 'server';
+      readonly restart: Restart;
+    }
   | { readonly kind: 'bad'; readonly host: number; readonly sector: number }
   /** The next read of its private area gets one block from another place. */
   | { readonly kind: 'misdirect'; readonly host: number; readonly which: number }

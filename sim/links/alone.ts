@@ -32,6 +32,8 @@ export class Alone {
   #process: SimProcess | null = null;
   #device: RemoteDevice | null = null;
   #openings = 0;
+  /** A flush of the disk has, since the client was started. */
+  #hasFlushFailed = false;
 
   private constructor(
     private readonly plan: Plan,
@@ -60,13 +62,16 @@ export class Alone {
       extensions: !chance.fork('plain').happens(0.2),
       ...(draw.happens(0.25) ? { onConnectionLost: 'fail' } : { giveUpMs }),
     };
+    this.#to.drive.conduct.flushFailed = () => (this.#hasFlushFailed = true);
     this.#client = new Client({ world, registers, hangMs: () => (giveUpMs === null ? 400_000 : 120_000) });
   }
 
   static async make(plan: Plan, world: World): Promise<Alone> {
     const chance = new Chance(plan.seed);
     const cluster = await Cluster.make(world, chance.fork('cluster'), plan);
-    const network = serveSessions(cluster, chance.fork('sessions'), [Infinity, 5000, 500]);
+    const clientsDropAtDeath = chance.fork('death').happens(0.5);
+    const ways = { bytesPerMs: [Infinity, 5000, 500], clientsDropAtDeath };
+    const network = serveSessions(cluster, chance.fork('sessions'), ways);
     return new Alone(plan, world, cluster, network, chance);
   }
 
@@ -104,8 +109,12 @@ export class Alone {
     this.#counts.faults += 1;
     if (step.kind === 'kill') this.#kill(step.restart);
     else if (step.kind === 'stop') this.#restart(step.restart);
-    else if (step.kind === 'server') this.#killServer();
-    else if (step.kind === 'power') this.#losePower([this.cluster.host(step.host)], step);
+    else if (step.kind === 'server') this.#to.restartServer();
+    else if (step.kind === 'doom') {
+      const { conduct } = this.#to.drive;
+      conduct.failing.flush = 1;
+      conduct.doom = () => (step.who === 'mirror' ? this.#kill(step.restart) : this.#to.restartServer());
+    } else if (step.kind === 'power') this.#losePower([this.cluster.host(step.host)], step);
     else if (step.kind === 'blackout') this.#losePower([this.#from, this.#to], step);
     else {
       if (step.kind === 'cut' || step.kind === 'stall') this.#counts.cuts += 1;
@@ -130,6 +139,7 @@ export class Alone {
     }
     const process = new SimProcess(world, `client at ${from.name}`);
     this.#process = process;
+    this.#hasFlushFailed = false;
     this.#openings += 1;
     openRemote({
       ...this.#options,
@@ -167,6 +177,9 @@ export class Alone {
     // Whoever is not there yet is on the way.
     if (this.#process?.isAlive !== true) return;
     this.#counts.kills += 1;
+    // The end of its connections may look like that of a session in order, while the answer that tells of it is on its way.
+    if (!this.network.clientsDropAtDeath && this.#client.inFlight > 0 && this.#hasFlushFailed)
+      this.#registers.flushFailed(this.world.nextOrder());
     this.#process.kill();
     this.#gone();
     this.world.after(afterMs, () => this.#open());
@@ -190,12 +203,6 @@ export class Alone {
       world.after(restart.afterMs, () => this.#open());
     };
     device.close().then(closed, (error: unknown) => world.fail(error as Error));
-  }
-
-  /** That a flush failed and no client was told goes with the server; nobody can know of it (docs/simulator.md). */
-  #killServer(): void {
-    this.#to.restartServer();
-    if (this.#to.drive.disk.hasForgotten) this.#registers.flushForgotten(this.world.nextOrder());
   }
 
   #losePower(hosts: readonly Host[], { offMs, restart }: { offMs: number; restart: Restart }): void {

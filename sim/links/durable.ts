@@ -121,12 +121,6 @@ export class DurableRegisters extends Registers {
     this.#toldOf = this.#unflushed.map((write) => ({ write, toldAt: now }));
     this.#unflushed = [];
   }
-
-  /** A flush has failed of which nobody can be told any more. */
-  flushForgotten(now: number): void {
-    this.flushFailed(now);
-    this.#toldOf = [];
-  }
 }
 
 function* sectorsOf({ firstSector, sectorCount }: WriteRecord): Generator<number> {

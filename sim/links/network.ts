@@ -19,6 +19,8 @@ export interface NetworkOptions {
   readonly linkOf: (one: Host, other: Host) => Link;
   /** How much a connection takes in a millisecond: each one of these. */
   readonly bytesPerMs: readonly number[];
+  /** Whether the system of clients lets them say what is to be done when they are killed: see dropUnsentAtDeath(). */
+  readonly clientsDropAtDeath: boolean;
 }
 
 export type Accept = (socket: SimSocket) => void;
@@ -33,6 +35,10 @@ export class Network {
 
   constructor(private readonly options: NetworkOptions) {}
 
+  get clientsDropAtDeath(): boolean {
+    return this.options.clientsDropAtDeath;
+  }
+
   addressOf(host: Host): string {
     return `10.0.0.${this.options.hosts.indexOf(host) + 1}`;
   }
@@ -44,12 +50,12 @@ export class Network {
 
   /** As connect() of node:net; every port is the server's. */
   connect(from: Host, process: SimProcess, options: TcpSocketConnectOpts): SimSocket {
-    const { world, chance, hosts, linkOf, bytesPerMs } = this.options;
+    const { world, chance, hosts, linkOf, bytesPerMs, clientsDropAtDeath: dropsAtDeath } = this.options;
     const to = hosts.find((host) => this.addressOf(host) === options.host);
     if (to === undefined) throw new Error(`nobody has the address ${String(options.host)}`);
     this.#port += 1;
     const connection: TcpConnection = new TcpConnection({
-      ...{ world, chance, from, to, process, connect: options, port: this.#port },
+      ...{ world, chance, from, to, process, connect: options, port: this.#port, dropsAtDeath },
       addresses: { out: this.addressOf(from), back: this.addressOf(to) },
       link: linkOf(from, to),
       bytesPerMs: chance.pick(bytesPerMs),
@@ -89,6 +95,7 @@ interface ConnectionOptions {
   readonly connect: TcpSocketConnectOpts;
   readonly addresses: Readonly<Record<Side, string>>;
   readonly port: number;
+  readonly dropsAtDeath: boolean;
   /** The first packet has reached a host that is on. */
   readonly answer: () => void;
   readonly over: () => void;
@@ -104,7 +111,7 @@ class TcpConnection {
   #isAnswered = false;
 
   constructor(private readonly options: ConnectionOptions) {
-    const { link, chance, bytesPerMs, from, to, process, connect, addresses } = options;
+    const { link, chance, bytesPerMs, from, to, process, connect, addresses, dropsAtDeath } = options;
     this.#hosts = { out: from, back: to };
     const bufferBytes = chance.pick([20_000, 100_000, 1_000_000]);
     const segmentBytes = chance.pick([1460, 9000, 65_536, 65_536]);
@@ -117,7 +124,7 @@ class TcpConnection {
     this.#pipes = { out: pipe('out'), back: pipe('back') };
     const kernel = this.#endOf('out');
     const remote = { remoteAddress: addresses.back, remotePort: 3080 };
-    this.clientSocket = new SimSocket({ kernel, process, ...remote, connect });
+    this.clientSocket = new SimSocket({ kernel, process, ...remote, connect, dropsAtDeath });
     this.#sockets = { out: this.clientSocket, back: null };
     link.join(this);
   }
@@ -145,7 +152,7 @@ class TcpConnection {
     const { addresses, port } = this.options;
     const kernel = this.#endOf('back');
     const remote = { remoteAddress: addresses.out, remotePort: port };
-    const socket = new SimSocket({ kernel, process, ...remote, connect: null });
+    const socket = new SimSocket({ kernel, process, ...remote, connect: null, dropsAtDeath: false });
     this.#sockets.back = socket;
     this.#pipes.back.send({ kind: 'syn' });
     accept(socket);

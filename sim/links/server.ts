@@ -7,8 +7,8 @@ import { PendingHalves } from '../../src/server/pending-halves.js';
 import { createServerIdentity } from '../../src/server/server-identity.js';
 import { QuietLog, type ServerLog } from '../../src/server/server-log.js';
 import type { Chance } from '../chance.js';
-import { DiskHandle } from '../disk-handle.js';
 import type { Host, HostServices } from '../host.js';
+import { ServedDevice } from '../noted-disk.js';
 import type { SimProcess } from '../process.js';
 import type { Network } from './network.js';
 
@@ -31,10 +31,9 @@ export class SessionServer implements HostServices {
 
   begin(process: SimProcess): void {
     const { host, network, chance } = this;
-    const { world } = host;
-    const log = this.#log();
-    const handle = new DiskHandle(world, process, host.served);
-    const devices = new Map([[EXPORT_PATH, handle]]);
+    const device = new ServedDevice(host, process);
+    const log = this.#log(device);
+    const devices = new Map([[EXPORT_PATH, device]]);
     const sessions = new DeviceSessions({
       ...{ devices, log, clock: process, deviceTimeoutMs: DEVICE_TIMEOUT_MS, pid: 1 },
       afterTurn: (run) => void process.after(0, run),
@@ -80,7 +79,8 @@ export class SessionServer implements HostServices {
     } else this.network.powerOff(this.host);
   }
 
-  #log(): ServerLog {
+  /** What it says of sessions tells when they begin, and which of them end in order and flushed. */
+  #log(device: ServedDevice): ServerLog {
     const { world, name } = this.host;
     const write = (fields: Readonly<Record<string, unknown>>, message: string): void =>
       world.say(() => `server at ${name}: ${message} ${JSON.stringify(fields)}`);
@@ -88,7 +88,12 @@ export class SessionServer implements HostServices {
       write(fields, message);
       if ('err' in fields) world.fail(fields['err'] instanceof Error ? fields['err'] : message);
     };
-    return { debug: write, info: write, warn: write, error };
+    const info: typeof write = (fields, message) => {
+      if (message === 'attached') device.sessionBegins();
+      if (message === 'detached: detached') device.sessionEnds();
+      write(fields, message);
+    };
+    return { debug: write, info, warn: write, error };
   }
 }
 

@@ -1,20 +1,22 @@
 import { openExport } from '../../src/control/export-opener.js';
 import type { Chance } from '../chance.js';
 import type { Cluster } from '../cluster.js';
-import { Network } from './network.js';
+import { Network, type NetworkOptions } from './network.js';
 import { EXPORT_PATH, SessionServer } from './server.js';
 
 export const PORT = 3080;
+
+type NetworkWays = Pick<NetworkOptions, 'bytesPerMs' | 'clientsDropAtDeath'>;
 
 /** From now on the hosts' disks are exported by the real server, and mirrors reach them with the real client. */
 export function serveSessions(
   cluster: Cluster,
   chance: Chance,
-  bytesPerMs: readonly number[] = [Infinity],
+  { bytesPerMs = [Infinity], clientsDropAtDeath = true }: Partial<NetworkWays> = {},
 ): Network {
   const { world, hosts } = cluster;
   const network = new Network({
-    ...{ world, hosts, bytesPerMs, chance: chance.fork('network') },
+    ...{ world, hosts, bytesPerMs, clientsDropAtDeath, chance: chance.fork('network') },
     linkOf: (one, other) => {
       const link = cluster.link(one, other);
       if (link === null) throw new Error('a connection from a host to itself');

@@ -26,6 +26,8 @@ export interface SimSocketOptions {
   readonly remotePort: number;
   /** Of the end that connects; null for the accepted one. */
   readonly connect: TcpSocketConnectOpts | null;
+  /** It has asked for that: if its process is killed the kernel drops what it has not sent, and tells the peer so. */
+  readonly dropsAtDeath: boolean;
 }
 
 const errorOf = (code: string, what: string): Error => Object.assign(new Error(`${what} ${code}`), { code });
@@ -47,7 +49,7 @@ export class SimSocket extends Duplex {
   #idle: Timer | null = null;
   readonly #kill: { cancel(): void };
 
-  constructor({ kernel, process, remoteAddress, remotePort, connect }: SimSocketOptions) {
+  constructor({ kernel, process, remoteAddress, remotePort, connect, dropsAtDeath }: SimSocketOptions) {
     super({ allowHalfOpen: false });
     this.#kernel = kernel;
     this.#process = process;
@@ -55,7 +57,7 @@ export class SimSocket extends Duplex {
     this.remotePort = remotePort;
     this.connecting = connect !== null;
     this.#onread = connect?.onread;
-    this.#kill = process.onKill(() => this.#closeInKernel());
+    this.#kill = process.onKill(() => this.#closeInKernel(dropsAtDeath && !this.connecting));
   }
 
   /** It has all that the product uses of a Socket. */
