@@ -225,6 +225,9 @@ export class Operator {
     for (const component of daemon.mirror.components)
       if (component.isInactive) this.command('activate', daemon.hostOf(component));
     const components = daemon.hostsIn();
+    // One that nobody is can't come.
+    const lost = daemon.mirror.components.find((one) => daemon.hostOf(one) < 0);
+    if (lost !== undefined && components.length === 1) this.command('forget', components[0] ?? 0);
     for (const index of this.options.cluster.hosts.keys())
       if (!components.includes(index) && !this.#commands.has(index)) this.command('insert', index);
   }
@@ -268,8 +271,10 @@ export class Operator {
     const { named } = this.roster;
     const own = cluster.hosts.indexOf(host);
     const isSound = !host.isPlain || host.lostPowerAt <= (this.#attachedAt.get(own) ?? Infinity);
+    // Where inserts failed one after the other, the last one in step may know of a component whose label is written over.
+    const isLast = this.#inStep.has(this.roster.lastNamed ?? -1);
     const isDegraded =
-      isImpatient && !this.#needsAll && isSound && this.#inStep.has(own) && named.includes(own);
+      isLast || (isImpatient && !this.#needsAll && isSound && this.#inStep.has(own) && named.includes(own));
     // Nobody starts without the others from a disk that fails; the start would go on with what is left.
     if (isDegraded) host.drive.conduct.heal();
     this.#startCount += 1;

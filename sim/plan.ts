@@ -53,7 +53,7 @@ const FAULTS: readonly FaultKind[] = [
 ];
 
 /** Kinds of trouble that a life can be all about; a failed write or flush is one of what a disk can fail. */
-export const TROUBLES = [...new Set(FAULTS), 'failed-write', 'failed-flush'] as const;
+export const TROUBLES = [...new Set(FAULTS), 'failed-write', 'failed-flush', 'doom'] as const;
 export type Trouble = (typeof TROUBLES)[number];
 
 /** What lives have only where that is asked for. */
@@ -204,13 +204,13 @@ function doomedFlushes(chance: Chance, hostCount: number): PlannedStep[] {
   if (!chance.happens(0.3)) return steps;
   for (let atMs = chance.delayMs(10_000); atMs < RUN_MS; atMs += chance.delayMs(10_000)) {
     const host = hostCount === 0 ? 1 : chance.below(hostCount);
-    const who = chance.pick(['mirror', 'mirror', 'server'] as const);
-    steps.push({
-      atMs,
-      step: { kind: 'doom', host, who, restart: restartOf(chance, Math.max(1, hostCount)) },
-    });
+    steps.push({ atMs, step: doomOf(chance, host, restartOf(chance, Math.max(1, hostCount))) });
   }
   return steps;
+}
+
+function doomOf(chance: Chance, host: number, restart: Restart): Step {
+  return { kind: 'doom', host, who: chance.pick(['mirror', 'mirror', 'server'] as const), restart };
 }
 
 function jumpingClocks(chance: Chance, hostCount: number): PlannedStep[] {
@@ -268,6 +268,8 @@ function faultOf(chance: Chance, kind: Trouble, hostCount: number, mediaSectors:
         op: kind === 'failed-write' ? 'write' : 'flush',
         count: chance.pick([1, 1, 3]),
       };
+    case 'doom':
+      return doomOf(chance, host, restart);
     case 'bad':
       return { kind, host, sector: chance.below(mediaSectors) };
   }

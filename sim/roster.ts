@@ -26,6 +26,12 @@ export class Roster {
     return [...this.hosts.keys()].filter((index) => mayBe(index) && !this.#denied.has(index));
   }
 
+  /** The only one to be named, since another one is none though the last command about it may say so; null if there are more. */
+  get lastNamed(): number | null {
+    const [first, ...others] = this.named;
+    return first !== undefined && others.length === 0 && this.#denied.size > 0 ? first : null;
+  }
+
   begins(indexes: readonly number[]): void {
     for (const index of indexes) this.#underWay.set(index, (this.#underWay.get(index) ?? 0) + 1);
   }

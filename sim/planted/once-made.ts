@@ -1,3 +1,4 @@
+import { FlushNote } from '../../src/device/flush-note.js';
 import { FlushTurns } from '../../src/device/flush-turns.js';
 import { Component, type ComponentMedia } from '../../src/mirror/component.js';
 import { Journal } from '../../src/mirror/journal/journal.js';
@@ -20,6 +21,11 @@ export const ONCE_MADE: readonly Mistake[] = [
         },
       });
     },
+  },
+  {
+    name: 'a flush that fails when its process is killed leaves no note',
+    way: { wire: 'queue', only: ['doom', 'power'] },
+    plant: () => patch(FlushNote.prototype, { during: (flush: () => Promise<void>) => flush() }),
   },
 ];
 
