@@ -93,9 +93,13 @@ export class ServedDisk implements BlockDevice {
     await this.handle.close();
   }
 
-  #flush(): Promise<boolean> {
-    const io = { op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0 } as const;
-    return new Promise((resolve) => this.handle.start({ ...io, done: (error) => resolve(error === null) }));
+  /** Whether it was good; who is killed never hears of it. */
+  async #flush(): Promise<boolean> {
+    let isGood = false;
+    const done = (error: DeviceError | null): void => void (isGood = error === null);
+    this.handle.start({ op: 'flush', offsetBytes: 0, lengthBytes: 0, buffer: null, bufferAt: 0, done });
+    await this.handle.whenIdle();
+    return isGood;
   }
 }
 
